@@ -102,9 +102,30 @@ impl Reader {
 
     /// The next reply, taken off the front of `input`. `None`: there is no whole reply; all of `input` was taken, the
     /// reader keeps what it needs, and the caller's buffer is free for the next read.
+    #[inline]
     pub fn next<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, ProtocolError> {
         if let State::Idle = self.state {
-            if let Some((reply, rest)) = whole(input, self.limits.bulk) {
+            if let Some((value, rest)) = bulk(input, self.limits.bulk) {
+                *input = rest;
+                return Ok(Some(Reply::Bulk(Cow::Borrowed(value))));
+            }
+            if let Some(rest) = null(input) {
+                *input = rest;
+                return Ok(Some(Reply::Null));
+            }
+        }
+        self.next_other(input)
+    }
+
+    /// Whether the connection stands between two replies: closing it then cuts none in two.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Anything but a bulk string or null that is whole in `input`.
+    fn next_other<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, ProtocolError> {
+        if let State::Idle = self.state {
+            if let Some((reply, rest)) = line_reply(input) {
                 *input = rest;
                 return Ok(Some(reply));
             }
@@ -113,11 +134,6 @@ impl Reader {
             }
         }
         self.advance(input).inspect_err(|error| self.state = State::Broken(*error))
-    }
-
-    /// Whether the connection stands between two replies: closing it then cuts none in two.
-    pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle)
     }
 
     fn advance<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, ProtocolError> {
@@ -163,11 +179,15 @@ impl Partial {
         if self.is_too_large(limits) {
             return Ok(Reply::TooLarge(self.scan.size()));
         }
-        match (self.scan.kind(), simple(&self.held)) {
-            (_, Some((reply, _))) => Ok(reply),
-            (b'$', None) => Ok(Reply::Bulk(Cow::Owned(body(self.held, self.scan.size())))),
-            (b':', None) => Err(ProtocolError::Number),
-            (_, None) => match redis::parse_redis_value(&self.held) {
+        match self.scan.kind() {
+            _ if null(&self.held).is_some() => Ok(Reply::Null),
+            b'$' => Ok(Reply::Bulk(Cow::Owned(body(self.held, self.scan.size())))),
+            b'+' | b'-' | b':' => match line_reply(&self.held) {
+                Some((reply, _)) => Ok(reply),
+                // Its form is a line's, so that its digits are at fault.
+                None => Err(ProtocolError::Number),
+            },
+            _ => match redis::parse_redis_value(&self.held) {
                 Ok(value) => Ok(value.into()),
                 Err(_) => Err(ProtocolError::Value),
             },
@@ -185,13 +205,9 @@ fn body(mut held: Vec<u8>, length: u64) -> Vec<u8> {
     held
 }
 
-/// The reply at the front of `input` and what follows it, if it is one that is read by hand, whole and without fault.
-fn whole(input: &[u8], longest_bulk: usize) -> Option<(Reply<'_>, &[u8])> {
-    bulk(input, longest_bulk).or_else(|| simple(input))
-}
-
-/// A bulk string of at most `longest` bytes.
-fn bulk(input: &[u8], longest: usize) -> Option<(Reply<'_>, &[u8])> {
+/// The bulk string at the front of `input` and what follows it, if it is whole, without fault and not over `longest`.
+#[inline]
+fn bulk(input: &[u8], longest: usize) -> Option<(&[u8], &[u8])> {
     let mut rest = input.strip_prefix(b"$")?;
     let mut length: u64 = 0;
     let body = loop {
@@ -207,15 +223,19 @@ fn bulk(input: &[u8], longest: usize) -> Option<(Reply<'_>, &[u8])> {
         rest = next;
     };
     let (value, rest) = body.split_at_checked(length as usize)?;
-    Some((Reply::Bulk(Cow::Borrowed(value)), rest.strip_prefix(b"\r\n")?))
+    Some((value, rest.strip_prefix(b"\r\n")?))
 }
 
-/// Null, or a reply of one line.
-fn simple(input: &[u8]) -> Option<(Reply<'static>, &[u8])> {
+/// What follows the null at the front of `input`.
+#[inline]
+fn null(input: &[u8]) -> Option<&[u8]> {
+    input.strip_prefix(b"$-1\r\n").or_else(|| input.strip_prefix(b"_\r\n"))
+}
+
+/// The reply at the front of `input` and what follows it, if it is a line, whole and without fault.
+fn line_reply(input: &[u8]) -> Option<(Reply<'static>, &[u8])> {
     let (kind, rest) = input.split_first()?;
     match kind {
-        b'$' => rest.strip_prefix(b"-1\r\n").map(|rest| (Reply::Null, rest)),
-        b'_' => rest.strip_prefix(b"\r\n").map(|rest| (Reply::Null, rest)),
         b'+' => line(rest).map(|(_, rest)| (Reply::Status, rest)),
         b':' => {
             let (digits, rest) = line(rest)?;
@@ -238,11 +258,17 @@ fn line(input: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Digits, perhaps with a minus.
 fn integer(line: &[u8]) -> Option<i64> {
-    let digits = line.strip_prefix(b"-").unwrap_or(line);
-    match digits.iter().all(u8::is_ascii_digit) {
-        true => str::from_utf8(line).ok()?.parse().ok(),
-        false => None,
+    let (digits, sign) = match line.strip_prefix(b"-") {
+        Some(digits) => (digits, -1),
+        None => (line, 1),
+    };
+    if digits.is_empty() {
+        return None;
     }
+    digits.iter().try_fold(0_i64, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        value.checked_mul(10)?.checked_add(sign * digit)
+    })
 }
 
 impl From<Value> for Reply<'_> {

@@ -236,3 +236,253 @@ impl Server {
         self.breaker.as_ref().map(|breaker| breaker.due(at_least))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::breaker::{FIRST_WAIT_MS, LONGEST_WAIT_MS};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const NONE_TRIED: &TriedSet = &TriedSet { first: 0, others: Vec::new() };
+
+    fn server() -> ServerConf {
+        ServerConf::default()
+    }
+
+    fn weight(weight: u32) -> ServerConf {
+        ServerConf { weight, ..server() }
+    }
+
+    fn backup() -> ServerConf {
+        ServerConf { backup: true, ..server() }
+    }
+
+    fn tried(servers: &[usize]) -> TriedSet {
+        let mut tried = TriedSet::default();
+        servers.iter().for_each(|&server| tried.insert(server));
+        tried
+    }
+
+    fn picks(servers: &mut Servers, count: usize) -> Vec<usize> {
+        (0..count).map(|_| servers.pick(NONE_TRIED).unwrap()).collect()
+    }
+
+    /// The time at which the next probe is due.
+    fn due(servers: &mut Servers) -> u64 {
+        match servers.probe(0) {
+            Probe::At(at) => at,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn lookups_are_spread_smoothly_by_weight() {
+        let mut servers = Servers::new(vec![weight(5), weight(1), weight(1)]);
+        assert_eq!(picks(&mut servers, 7), [0, 0, 1, 0, 2, 0, 0]);
+        assert_eq!(picks(&mut servers, 7), [0, 0, 1, 0, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_store_without_usable_servers_is_down_and_probes_nobody() {
+        for conf in [vec![], vec![ServerConf { down: true, ..server() }]] {
+            let mut servers = Servers::new(conf);
+            assert!(!servers.is_up());
+            assert_eq!(servers.pick(NONE_TRIED), None);
+            assert_eq!(servers.failed(0, 0, 0), None);
+            assert_eq!(servers.probe(u64::MAX), Probe::Nothing);
+        }
+    }
+
+    #[test]
+    fn backups_serve_when_no_other_can() {
+        let mut servers = Servers::new(vec![server(), backup(), server()]);
+        assert_eq!(picks(&mut servers, 4), [0, 2, 0, 2]);
+        assert_eq!(servers.pick(&tried(&[0])), Some(2));
+        assert_eq!(servers.pick(&tried(&[0, 2])), Some(1));
+        assert_eq!(servers.pick(&tried(&[0, 1, 2])), None);
+        assert_eq!(servers.failed(0, 0, 0), Some(Went::Down { store: false }));
+        assert_eq!(picks(&mut servers, 2), [2, 2]);
+        assert_eq!(servers.failed(2, 0, 0), Some(Went::Down { store: false }));
+        assert_eq!(picks(&mut servers, 2), [1, 1]);
+        assert_eq!(servers.failed(1, 0, 0), Some(Went::Down { store: true }));
+        assert_eq!(servers.pick(NONE_TRIED), None);
+    }
+
+    #[test]
+    fn a_change_is_told_once() {
+        let mut servers = Servers::new(vec![server()]);
+        assert_eq!(servers.failed(0, 0, 0), Some(Went::Down { store: true }));
+        for _ in 0..1000 {
+            assert_eq!(servers.failed(0, 1, 0), None);
+        }
+        assert_eq!(servers.probe(50), Probe::Now(0));
+        assert_eq!(servers.probe_succeeded(0), Some(Went::Up { store: true }));
+        assert_eq!(servers.probe_succeeded(0), None);
+        assert_eq!(servers.probe(u64::MAX), Probe::Nothing);
+        assert_eq!(servers.pick(NONE_TRIED), Some(0));
+    }
+
+    #[test]
+    fn failures_count_within_their_time() {
+        let conf = ServerConf { max_fails: 3, fail_timeout: 1000, ..server() };
+        let mut servers = Servers::new(vec![conf]);
+        assert_eq!(servers.failed(0, 5_000, 0), None);
+        assert_eq!(servers.failed(0, 5_500, 0), None);
+        assert_eq!(servers.failed(0, 6_001, 0), None);
+        assert_eq!(servers.failed(0, 6_500, 0), None);
+        assert_eq!(servers.failed(0, 7_001, 0), Some(Went::Down { store: true }));
+    }
+
+    #[test]
+    fn a_server_that_is_back_may_fail_as_often_again() {
+        let mut servers = Servers::new(vec![ServerConf { max_fails: 2, ..server() }]);
+        assert_eq!(servers.failed(0, 0, 0), None);
+        assert!(servers.failed(0, 0, 0).is_some());
+        assert_eq!(servers.probe(50), Probe::Now(0));
+        assert!(servers.probe_succeeded(0).is_some());
+        assert_eq!(servers.failed(0, 60, 0), None);
+        assert!(servers.failed(0, 60, 0).is_some());
+    }
+
+    #[test]
+    fn without_max_fails_a_server_is_never_taken_out() {
+        let mut servers = Servers::new(vec![ServerConf { max_fails: 0, ..server() }]);
+        for now in 0..100 {
+            assert_eq!(servers.failed(0, now, 0), None);
+        }
+        assert_eq!(servers.pick(NONE_TRIED), Some(0));
+        assert_eq!(servers.probe(u64::MAX), Probe::Nothing);
+    }
+
+    #[test]
+    fn a_failing_server_gets_less_until_it_does_well() {
+        let mut servers = Servers::new(vec![ServerConf { max_fails: 4, ..weight(40) }, weight(40)]);
+        for _ in 0..3 {
+            assert_eq!(servers.failed(0, 0, 0), None);
+        }
+        assert_eq!(picks(&mut servers, 3), [1, 1, 0]);
+        picks(&mut servers, 100);
+        let first = picks(&mut servers, 100).iter().filter(|&&server| server == 0).count();
+        assert_eq!(first, 50);
+    }
+
+    #[test]
+    fn one_probe_at_a_time() {
+        let mut servers = Servers::new(vec![server(), server(), server()]);
+        for (at, now) in [(0, 0), (1, 1), (2, 2)] {
+            assert!(servers.failed(at, now, 0).is_some());
+        }
+        assert_eq!(servers.probe(100), Probe::Now(0));
+        assert_eq!(servers.probe(100), Probe::Nothing);
+        servers.probe_failed(1, 100, 0);
+        assert_eq!(servers.probe_succeeded(2), None, "it was not probed");
+        assert_eq!(servers.probe(100), Probe::Nothing, "server 0 still is");
+        servers.probe_failed(0, 100, 0);
+        assert_eq!(servers.probe(100), Probe::Now(1));
+        assert_eq!(servers.probe_succeeded(1), Some(Went::Up { store: true }));
+        assert_eq!(servers.probe(101), Probe::At(10_002), "while one is up the others wait");
+    }
+
+    #[test]
+    fn probes_of_a_store_that_is_down_back_off() {
+        let mut servers = Servers::new(vec![server()]);
+        assert!(servers.failed(0, 0, u32::MAX).is_some());
+        let (mut now, mut waits) = (0, Vec::new());
+        for _ in 0..8 {
+            let at = due(&mut servers);
+            waits.push(at - now);
+            now = at;
+            assert_eq!(servers.probe(now - 1), Probe::At(now));
+            assert_eq!(servers.probe(now), Probe::Now(0));
+            servers.probe_failed(0, now, 0);
+        }
+        assert!(waits[0] <= FIRST_WAIT_MS);
+        assert_eq!(waits[1..], [50, 100, 200, 400, 500, 500, 500]);
+    }
+
+    #[test]
+    fn a_server_is_left_alone_while_another_is_up() {
+        let mut servers =
+            Servers::new(vec![server(), ServerConf { fail_timeout: 30_000, ..server() }]);
+        assert_eq!(servers.failed(0, 1_000, 0), Some(Went::Down { store: false }));
+        assert_eq!(due(&mut servers), 11_000);
+        assert_eq!(servers.probe(11_000), Probe::Now(0));
+        servers.probe_failed(0, 11_200, 0);
+        assert_eq!(due(&mut servers), 21_200);
+        assert_eq!(servers.failed(1, 12_000, 0), Some(Went::Down { store: true }));
+        assert_eq!(due(&mut servers), 11_250, "at once");
+        assert_eq!(servers.probe(12_000), Probe::Now(0));
+        assert_eq!(servers.probe_succeeded(0), Some(Went::Up { store: true }));
+        assert_eq!(due(&mut servers), 42_000);
+        assert_eq!(servers.probe(42_000), Probe::Now(1));
+        assert_eq!(servers.probe_succeeded(1), Some(Went::Up { store: false }));
+    }
+
+    #[test]
+    fn places_behind_the_64th_are_remembered() {
+        let tried = tried(&[0, 63, 64, 1000]);
+        for (server, expected) in
+            [(0, true), (1, false), (63, true), (64, true), (65, false), (1000, true)]
+        {
+            assert_eq!(tried.contains(server), expected, "{server}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_server_gets_its_share(weights in vec(1..20_u32, 1..8)) {
+            let total: u32 = weights.iter().sum();
+            let mut servers = Servers::new(weights.iter().copied().map(weight).collect());
+            let picked = picks(&mut servers, total as usize);
+            for (server, &weight) in weights.iter().enumerate() {
+                prop_assert_eq!(picked.iter().filter(|&&at| at == server).count(), weight as usize);
+            }
+        }
+
+        /// Whatever happens: nobody is asked who is down, the store is told down or up by turns, and one that is
+        /// down is probed within the longest wait.
+        #[test]
+        fn the_state_is_coherent(
+            confs in vec((0..4_u32, any::<bool>(), any::<bool>(), 0..3_u32, 0..50_000_u64), 1..5),
+            events in vec((0..5_usize, 0..4_u8, any::<u32>(), 0..2_000_u64), 0..200),
+        ) {
+            let confs = confs.into_iter().map(|(weight, backup, down, max_fails, fail_timeout)| {
+                ServerConf { weight, backup, down, max_fails, fail_timeout }
+            });
+            let mut servers = Servers::new(confs.collect());
+            let (mut now, mut probed, mut store_up) = (0, None, servers.is_up());
+            for (server, event, random, passed) in events {
+                now += passed;
+                let went = match (event, probed) {
+                    (0, _) => servers.failed(server, now, random),
+                    (1, Some(probed_now)) => {
+                        probed = None;
+                        servers.probe_succeeded(probed_now)
+                    }
+                    (2, Some(probed_now)) => {
+                        probed = None;
+                        servers.probe_failed(probed_now, now, random);
+                        None
+                    }
+                    _ => None,
+                };
+                if let Some(Went::Down { store: true } | Went::Up { store: true }) = went {
+                    store_up = !store_up;
+                }
+                prop_assert_eq!(servers.is_up(), store_up);
+                let picked = servers.pick(NONE_TRIED);
+                prop_assert_eq!(picked.is_some(), store_up);
+                prop_assert!(picked.is_none_or(|picked| servers.servers[picked].is_up()));
+                let is_any_down = servers.servers.iter().any(|server| server.breaker.is_some());
+                match (servers.probe(now), probed) {
+                    (Probe::Now(server), None) => probed = Some(server),
+                    (Probe::At(at), None) if !store_up => prop_assert!(at <= now + LONGEST_WAIT_MS),
+                    (Probe::At(_), None) => prop_assert!(is_any_down),
+                    (Probe::Nothing, None) => prop_assert!(!is_any_down),
+                    (probe, Some(_)) => prop_assert_eq!(probe, Probe::Nothing),
+                }
+            }
+        }
+    }
+}
