@@ -8,6 +8,7 @@ mod json;
 mod php;
 mod wanted;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::engine::general_purpose::STANDARD;
@@ -141,7 +142,7 @@ impl Pipeline {
 
 /// `raw`: the value itself.
 fn raw(value: &[u8], _: &Wanted) -> Result<Value, Reason> {
-    Ok(Value::String(text(value)))
+    Ok(Value::String(text(value).into_owned()))
 }
 
 /// `auto`: the first format that a value begins like and that reads it to its end.
@@ -158,9 +159,196 @@ fn auto(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
 }
 
 /// Bytes as text: themselves where they are UTF-8, else `base64:` and their base64.
-fn text(bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => format!("base64:{}", STANDARD.encode(bytes)),
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(format!("base64:{}", STANDARD.encode(bytes))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pointer::{Pointer, Selected};
+
+    pub(super) fn pointers(texts: &[impl AsRef<str>]) -> Vec<Pointer> {
+        texts.iter().map(|text| Pointer::parse(text.as_ref()).unwrap()).collect()
+    }
+
+    fn pick(pointer: &Pointer, value: &Value) -> Option<Vec<Value>> {
+        match pointer.select(value) {
+            Selected::None => None,
+            Selected::One(found) => Some(vec![found.clone()]),
+            Selected::Many(found) => Some(found.into_iter().cloned().collect()),
+        }
+    }
+
+    /// Checks that reading what `wanted` names of `raw` finds what reading all of it finds.
+    pub(super) fn parts_agree(
+        decode: fn(&[u8], &Wanted) -> Result<Value, Reason>,
+        raw: &[u8],
+        wanted: &[impl AsRef<str>],
+    ) {
+        let wanted = pointers(wanted);
+        let Ok(whole) = decode(raw, &Wanted::All) else { return };
+        let part =
+            decode(raw, &Wanted::of(&wanted)).expect("what can be read whole can be read in part");
+        for pointer in &wanted {
+            assert_eq!(pick(pointer, &part), pick(pointer, &whole), "{}", pointer.as_str());
+        }
+    }
+
+    /// A session captured from a framework, as the files in `t/data` tell it.
+    pub(super) struct Captured {
+        pub(super) name: String,
+        pub(super) format: String,
+        pub(super) raw: Vec<u8>,
+        expected: Value,
+    }
+
+    /// Those of `t/data` in a format that is known here.
+    pub(super) fn captured() -> Vec<Captured> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/t/data");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let json =
+            files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        let told = json.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
+        told.filter_map(|told: Value| {
+            let format = told["value_format"].as_str()?.to_owned();
+            Pipeline::parse(&[&format]).ok()?;
+            let raw = STANDARD.decode(told["value_base64"].as_str()?).unwrap();
+            let name = told["name"].as_str().unwrap().to_owned();
+            Some(Captured { name, format, raw, expected: told["expected"].clone() })
+        })
+        .collect()
+    }
+
+    /// Whether two values are the same to a reader: of floats the value counts, not the spelling.
+    fn same(one: &Value, two: &Value) -> bool {
+        match (one, two) {
+            (Value::Array(one), Value::Array(two)) => {
+                one.len() == two.len() && one.iter().zip(two).all(|(one, two)| same(one, two))
+            }
+            (Value::Object(one), Value::Object(two)) => {
+                let member = |(name, one)| two.get(name).is_some_and(|two| same(one, two));
+                one.len() == two.len() && one.iter().all(member)
+            }
+            (Value::Number(one), Value::Number(two)) => {
+                let float = |number: &serde_json::Number| number.as_str().contains(['.', 'e']);
+                one == two || float(one) && float(two) && one.as_f64() == two.as_f64()
+            }
+            _ => one == two,
+        }
+    }
+
+    /// A pointer to each value in `value`.
+    fn places(value: &Value) -> Vec<String> {
+        let below: Vec<(String, &Value)> = match value {
+            Value::Array(elements) => {
+                elements.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect()
+            }
+            Value::Object(members) => members
+                .iter()
+                .map(|(name, value)| (name.replace('~', "~0").replace('/', "~1"), value))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let deeper = below.into_iter().flat_map(|(name, value)| {
+            places(value).into_iter().map(move |place| format!("/{name}{place}"))
+        });
+        std::iter::once(String::new()).chain(deeper).collect()
+    }
+
+    #[test]
+    fn captured_sessions_read_as_expected() {
+        let captured = captured();
+        assert!(captured.len() >= 18, "{} files", captured.len());
+        for session in captured {
+            for names in [&session.format, "auto"] {
+                let value =
+                    Pipeline::parse(&[names]).unwrap().decode(&session.raw, &Wanted::All).unwrap();
+                assert!(same(&value, &session.expected), "{} by {names}: {value}", session.name);
+            }
+        }
+    }
+
+    #[test]
+    fn each_place_of_a_captured_session_can_be_read_alone() {
+        for session in captured() {
+            let format = FORMATS.iter().find(|format| format.name == session.format).unwrap();
+            if session.raw.is_empty() {
+                continue;
+            }
+            for place in places(&session.expected) {
+                parts_agree(format.decode, &session.raw, &[place]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_format_is_named() {
+        let expected = |format, raw: &[u8]| {
+            Pipeline::parse(&[format])
+                .unwrap()
+                .decode(raw, &Wanted::Nothing)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            expected("php", b"a:1:{s:1:\"k\";i:5;}"),
+            "value of format \"php\" expected, it begins like \"php_serialize\""
+        );
+        assert_eq!(
+            expected("json", b"uid|i:5;"),
+            "value of format \"json\" expected, it begins like \"php\""
+        );
+        assert_eq!(
+            expected("php_serialize", b"\x03uidi:5;"),
+            "value of format \"php_serialize\" expected, it begins like \"php_binary\""
+        );
+        assert_eq!(
+            expected("php_binary", b"{\"secret\":1}"),
+            "value of format \"php_binary\" expected, it begins like \"json\""
+        );
+        assert_eq!(
+            expected("php", b"uid|s:9:\"secret"),
+            "value of format \"php\" expected, it is malformed or cut off"
+        );
+        assert_eq!(
+            expected("auto", b"{\"secret"),
+            "value of a known format expected, it begins like \"json\""
+        );
+        assert_eq!(
+            expected("auto", b"\x80secret"),
+            "value of a known format expected, it is malformed or cut off"
+        );
+        assert_eq!(
+            expected("json", "[".repeat(200).as_bytes()),
+            "value of format \"json\" expected, it is nested too deep"
+        );
+    }
+
+    #[test]
+    fn an_empty_value_is_a_session_without_names() {
+        for format in FORMATS {
+            let value = Pipeline { format }.decode(b"", &Wanted::All);
+            assert_eq!(value, Ok(Value::Object(Map::new())), "{}", format.name);
+        }
+    }
+
+    #[test]
+    fn raw_is_the_value_itself() {
+        let raw = Pipeline::parse(&["raw"]).unwrap();
+        assert_eq!(raw.decode("é{".as_bytes(), &Wanted::All), Ok(Value::from("é{")));
+        assert_eq!(raw.decode(b"\xff\x00", &Wanted::All), Ok(Value::from("base64:/wA=")));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let error = |names: &[&str]| Pipeline::parse(names).unwrap_err().to_string();
+        assert!(error(&["phpserialize"]).contains("did you mean \"php_serialize\"?"));
+        assert!(error(&["json", "php"]).contains("\"php\" is one format too many"));
+        assert_eq!(Pipeline::parse(&["auto"]), Ok(Pipeline::default()));
+        assert_ne!(Pipeline::parse(&["json"]), Ok(Pipeline::default()));
     }
 }

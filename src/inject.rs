@@ -272,3 +272,212 @@ fn row(length: usize) -> usize {
 fn bit(byte: u8) -> u64 {
     1 << (byte & 63)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{json, Value};
+
+    use super::*;
+    use crate::pointer::Pointer;
+
+    /// The header that the value at `/v` of `session` becomes.
+    fn header(
+        session: &Value,
+        join: Option<&str>,
+        encode: Encode,
+    ) -> Result<Option<String>, Unsafe> {
+        let selected = Pointer::parse("/v").unwrap().select(session);
+        let value = session_header(&selected, join, encode)?;
+        Ok(value.map(|value| String::from_utf8(value.into_owned()).unwrap()))
+    }
+
+    #[test]
+    fn absent_null_and_empty_differ() {
+        for encode in [Encode::Raw, Encode::Uri, Encode::Base64, Encode::Json] {
+            for join in [None, Some(",")] {
+                assert_eq!(header(&json!({}), join, encode), Ok(None));
+                assert_eq!(header(&json!({"v": null}), join, encode), Ok(None));
+            }
+        }
+        assert_eq!(header(&json!({"v": ""}), None, Encode::Raw), Ok(Some(String::new())));
+        assert_eq!(header(&json!({"v": []}), Some(","), Encode::Raw), Ok(Some(String::new())));
+        assert_eq!(header(&json!({"v": []}), None, Encode::Raw), Ok(Some("[]".to_owned())));
+    }
+
+    #[test]
+    fn each_kind_in_each_encoding() {
+        for (value, raw, uri, base64, json) in [
+            (json!("é /"), "é /", "%C3%A9%20%2F", "w6kgLw==", "\"\\u00e9 /\""),
+            (json!(7), "7", "7", "Nw==", "7"),
+            (json!(true), "true", "true", "dHJ1ZQ==", "true"),
+            (
+                json!(["é"]),
+                "[\"\\u00e9\"]",
+                "%5B%22%5Cu00e9%22%5D",
+                "WyJcdTAwZTkiXQ==",
+                "[\"\\u00e9\"]",
+            ),
+        ] {
+            let session = json!({ "v": value });
+            for (encode, expected) in [
+                (Encode::Raw, raw),
+                (Encode::Uri, uri),
+                (Encode::Base64, base64),
+                (Encode::Json, json),
+            ] {
+                assert_eq!(
+                    header(&session, None, encode),
+                    Ok(Some(expected.to_owned())),
+                    "{session} {encode:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn lists_are_joined_if_their_elements_are_plain() {
+        let joined = |value: Value, join| header(&json!({ "v": value }), Some(join), Encode::Raw);
+        assert_eq!(joined(json!(["a", 1, null, true]), ","), Ok(Some("a,1,true".to_owned())));
+        assert_eq!(joined(json!({"1": "a", "4": "b"}), ", "), Ok(Some("a, b".to_owned())));
+        assert_eq!(joined(json!(["a", "b"]), ""), Ok(Some("ab".to_owned())));
+        assert_eq!(joined(json!("a"), ","), Ok(Some("a".to_owned())));
+        assert_eq!(joined(json!(["a", []]), ","), Ok(Some("[\"a\",[]]".to_owned())));
+        assert_eq!(
+            header(&json!({"v": ["é", "b"]}), Some(","), Encode::Uri),
+            Ok(Some("%C3%A9%2Cb".to_owned()))
+        );
+    }
+
+    #[test]
+    fn an_element_cannot_pass_for_two() {
+        let roles = json!({"v": ["editor,admin"]});
+        assert_eq!(header(&roles, Some(","), Encode::Raw), Err(Unsafe::Separator));
+        assert_eq!(header(&roles, Some(";"), Encode::Raw), Ok(Some("editor,admin".to_owned())));
+    }
+
+    #[test]
+    fn control_characters_never_go_raw() {
+        for control in (0..0x20).chain([0x7f]).map(char::from) {
+            let session = json!({"v": format!("a{control}b"), "w": [control.to_string()]});
+            assert_eq!(header(&session, None, Encode::Raw), Err(Unsafe::Control), "{control:?}");
+            for encode in [Encode::Uri, Encode::Base64, Encode::Json] {
+                let value = header(&session, None, encode).unwrap().unwrap();
+                assert!(value.bytes().all(|b| (0x20..0x7f).contains(&b)), "{control:?} {encode:?}");
+            }
+            assert!(header_value(Cow::Owned(control.to_string()), Encode::Raw).is_err());
+        }
+        let list = json!({"v": ["a", "b"]});
+        assert_eq!(header(&list, Some("\r\nX: "), Encode::Raw), Err(Unsafe::Control));
+    }
+
+    #[test]
+    fn a_long_value_is_not_cut() {
+        let long = "x".repeat(100_000);
+        assert_eq!(header(&json!({ "v": long }), None, Encode::Raw), Ok(Some(long.clone())));
+    }
+
+    #[test]
+    fn encodings_by_name() {
+        assert_eq!(Encode::parse("uri"), Ok(Encode::Uri));
+        assert!(Encode::parse("url").unwrap_err().to_string().contains("did you mean \"uri\"?"));
+    }
+
+    #[test]
+    fn names_that_steer_http_are_refused() {
+        for name in STEERING {
+            for spelled in [
+                (*name).to_owned(),
+                name.to_uppercase(),
+                name.to_lowercase(),
+                name.replace('-', "_"),
+            ] {
+                assert!(HeaderName::parse(&spelled).is_err(), "{spelled}");
+            }
+        }
+        for name in [
+            "Proxy",
+            "proxy-Authorization",
+            "Proxy_Connection",
+            ":path",
+            "",
+            "X Y",
+            "X\r\n",
+            "é",
+            "X:",
+        ] {
+            assert!(HeaderName::parse(name).is_err(), "{name}");
+        }
+        for name in [
+            "Authorization",
+            "X-User-Id",
+            "X_User_Id",
+            "X-Forwarded-User",
+            "Remote-User",
+            "Hostess",
+            "!",
+        ] {
+            assert_eq!(HeaderName::parse(name).unwrap().as_str(), name);
+        }
+    }
+
+    fn set(names: &[&str]) -> NameSet {
+        let mut set = NameSet::default();
+        names.iter().for_each(|name| set.insert(&HeaderName::parse(name).unwrap()));
+        set
+    }
+
+    #[test]
+    fn every_spelling_of_a_name_is_the_name() {
+        let long = "X-".repeat(100);
+        let names = set(&["X-User-Id", "x_user_id", "X-User-Roles", "!", &long]);
+        for name in [
+            "X-User-Id",
+            "x-user-id",
+            "X_User_Id",
+            "X.USER~ID",
+            "x user\tid",
+            "X-User-Roles",
+            "-",
+            "\u{7f}",
+            &long,
+        ] {
+            assert!(names.contains(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "",
+            "X-User-I",
+            "X-User-Idd",
+            "XX-User-Id",
+            "X-User-Ie",
+            "XxUserxId",
+            "Y-User-Id",
+            "--",
+        ] {
+            assert!(!names.contains(name.as_bytes()), "{name}");
+        }
+        assert!(names.contains(b"X\xffUser\0Id"));
+        assert!(!names.is_empty() && NameSet::default().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_set_is_what_comparing_one_by_one_finds(
+            names in proptest::collection::vec("[aB1_.-]{1,3}", 0..6),
+            asked in "[abB1_.~-]{0,3}",
+        ) {
+            let canonical = |name: &str| name.bytes().map(canonical).collect::<Vec<_>>();
+            let set = set(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let known = names.iter().any(|name| canonical(name) == canonical(&asked));
+            prop_assert_eq!(set.contains(asked.as_bytes()), known);
+        }
+
+        #[test]
+        fn raw_values_hold_no_control_bytes(text in any::<String>()) {
+            if let Ok(value) = header_value(Cow::Borrowed(&text), Encode::Raw) {
+                prop_assert!(!value.iter().any(u8::is_ascii_control));
+                prop_assert_eq!(value.as_ref(), text.as_bytes());
+            }
+        }
+    }
+}

@@ -223,7 +223,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::pointer::Pointer;
 
     fn condition(line: &str) -> Result<Condition, ConfigError> {
         Condition::parse(&line.split(' ').collect::<Vec<_>>())

@@ -51,7 +51,7 @@ impl Wanted {
         match self {
             Self::Nothing | Self::All => self,
             Self::Some(members) if index >= members.reach => &members.each,
-            Self::Some(_) => self.member(&index.to_string()),
+            Self::Some(members) => members.at(index).unwrap_or(&members.each),
         }
     }
 
@@ -91,6 +91,10 @@ impl Members {
         self.named.iter().find(|(known, _)| known == name).map(|(_, wanted)| wanted)
     }
 
+    fn at(&self, place: usize) -> Option<&Wanted> {
+        self.named.iter().find(|(known, _)| index(known) == Some(place)).map(|(_, wanted)| wanted)
+    }
+
     fn union(&self, other: &Self) -> Self {
         let mut names: Vec<&String> =
             self.named.iter().chain(&other.named).map(|(name, _)| name).collect();
@@ -105,5 +109,61 @@ impl Members {
             each: Box::new(self.each.union(&other.each)),
             reach: self.reach.max(other.reach),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::tests::pointers;
+
+    fn of(texts: &[&str]) -> Wanted {
+        Wanted::of(&pointers(texts))
+    }
+
+    #[test]
+    fn what_is_wanted_at_each_step() {
+        let wanted = of(&["/a/b", "/a/c/*", "/d"]);
+        assert_eq!(*wanted.member("d"), Wanted::All);
+        assert_eq!(*wanted.member("d").member("x"), Wanted::All);
+        assert_eq!(*wanted.member("a").member("b"), Wanted::All);
+        assert_eq!(*wanted.member("a").member("c").member("x"), Wanted::All);
+        assert_eq!(*wanted.member("a").member("x"), Wanted::Nothing);
+        assert_eq!(*wanted.member("x"), Wanted::Nothing);
+        assert_eq!(of(&[]), Wanted::Nothing);
+        assert_eq!(of(&["/a", ""]), Wanted::All);
+    }
+
+    #[test]
+    fn a_star_is_wanted_of_named_members_too() {
+        for wanted in [of(&["/*/x", "/a/y", "/1/z"]), of(&["/1/z", "/a/y", "/*/x"])] {
+            assert_eq!(*wanted.member("a"), of(&["/x", "/y"]));
+            assert_eq!(*wanted.member("b"), of(&["/x"]));
+            assert_eq!(*wanted.element(1), of(&["/x", "/z"]));
+            assert_eq!(*wanted.element(2), of(&["/x"]));
+            assert!(!wanted.ends_before(9));
+        }
+    }
+
+    #[test]
+    fn elements_are_wanted_up_to_the_greatest_index() {
+        let wanted = of(&["/0/x", "/2", "/name", "/09"]);
+        assert_eq!(*wanted.element(0), of(&["/x"]));
+        assert_eq!(*wanted.element(1), Wanted::Nothing);
+        assert!(!wanted.ends_before(2));
+        assert!(wanted.ends_before(3));
+        assert!(of(&["/18446744073709551615"]).ends_before(usize::MAX));
+    }
+
+    #[test]
+    fn what_was_read_may_do_for_another() {
+        let read = of(&["/a", "/b/c"]);
+        for other in [of(&["/a"]), of(&["/a/x", "/b/c"]), of(&[])] {
+            assert!(read.covers(&other), "{other:?}");
+        }
+        for other in [of(&["/b"]), of(&["/c"]), Wanted::All] {
+            assert!(!read.covers(&other), "{other:?}");
+        }
+        assert!(Wanted::All.covers(&read));
     }
 }
