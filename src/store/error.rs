@@ -118,7 +118,6 @@ impl Failure {
     /// Whether the server did not take the password, so that the password file may have a newer one.
     pub fn is_about_password(&self) -> bool {
         match self {
-            Self::Handshake { step: Step::Auth, .. } | Self::UsersUnknown => true,
             Self::Handshake { error, .. } | Self::Server(error) => {
                 matches!(error.code(), Code::NoAuth | Code::WrongPass)
             }
@@ -135,7 +134,7 @@ impl fmt::Display for Failure {
             Self::Connect(errno) => write!(f, "connect() failed ({})", Errno(*errno)),
             Self::ConnectTimeout => f.write_str("connecting timed out"),
             Self::Down => f.write_str("store is down"),
-            Self::Handshake { step, error } => write!(f, "{step} failed: {error}"),
+            Self::Handshake { step, error } => write!(f, "server answered \"{error}\" to {step}"),
             Self::NoServer => f.write_str("no live servers"),
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
@@ -143,9 +142,9 @@ impl fmt::Display for Failure {
             Self::Timeout => f.write_str("server timed out"),
             Self::Unexpected => f.write_str("server sent a reply of an unexpected type"),
             Self::Unresolved => f.write_str("server name could not be resolved"),
-            Self::UsersUnknown => f.write_str(
-                "AUTH failed: server knows no user names (Redis before 6), only a password",
-            ),
+            Self::UsersUnknown => {
+                f.write_str("server knows no user names (Redis before 6), only a password")
+            }
         }
     }
 }
@@ -231,8 +230,9 @@ mod tests {
             (Failure::Timeout, [n, n, y, n, n]),
             (Failure::Unexpected, [n, y, y, y, n]),
             (Failure::Unresolved, [n, y, y, n, n]),
-            (Failure::UsersUnknown, [n, y, y, y, y]),
+            (Failure::UsersUnknown, [n, y, y, y, n]),
             (handshake(Step::Auth, "WRONGPASS invalid"), [n, y, y, y, y]),
+            (handshake(Step::Auth, "ERR max number of clients reached"), [n, y, y, y, n]),
             (handshake(Step::Select, "NOAUTH Authentication required."), [n, y, y, y, y]),
             (handshake(Step::Select, "ERR DB index is out of range"), [n, y, y, y, n]),
             (handshake(Step::Ping, "LOADING"), [n, y, y, y, n]),
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(Failure::Connect(111).to_string(), "connect() failed (111: Connection refused)");
         assert_eq!(
             handshake(Step::Select, "ERR DB index is out of range").to_string(),
-            "SELECT failed: ERR DB index is out of range"
+            "server answered \"ERR DB index is out of range\" to SELECT"
         );
         assert_eq!(
             server("LOADING Redis is loading the dataset in memory").to_string(),

@@ -213,7 +213,9 @@ fn bulk(input: &[u8], longest: usize) -> Option<(&[u8], &[u8])> {
     let body = loop {
         let (&byte, next) = rest.split_first()?;
         match byte {
-            b'0'..=b'9' => length = length * 10 + u64::from(byte - b'0'),
+            b'0'..=b'9' if input.len() - rest.len() <= scan::MOST_DIGITS => {
+                length = length * 10 + u64::from(byte - b'0')
+            }
             b'\r' if rest.len() + 1 < input.len() => break next.strip_prefix(b"\n")?,
             _ => return None,
         }
@@ -384,11 +386,12 @@ mod tests {
 
     #[test]
     fn replies_of_lookups_are_read() {
-        let cases: [(&[u8], Reply); 16] = [
+        let cases: [(&[u8], Reply); 17] = [
             (b"$0\r\n\r\n", bulk_of(b"")),
             (b"$5\r\na\r\nb\0\r\n", bulk_of(b"a\r\nb\0")),
             (b"$1\r\n$\r\n", bulk_of(b"$")),
             (b"$003\r\nabc\r\n", bulk_of(b"abc")),
+            (b"$00000000000000000001\r\na\r\n", bulk_of(b"a")),
             (b"$-1\r\n", Reply::Null),
             (b"*-1\r\n", Reply::Null),
             (b"_\r\n", Reply::Null),
@@ -467,7 +470,7 @@ mod tests {
     fn what_is_not_resp_is_a_fault() {
         use ProtocolError::{LineEnd, LongLine, NestedPush, Number, PushSize, Size, Type, Value};
         let long_line = [b"+".as_slice(), &[b'x'; 4097], b"\r\n"].concat();
-        let cases: [(&[u8], ProtocolError); 40] = [
+        let cases: [(&[u8], ProtocolError); 41] = [
             (b"HTTP/1.1 400 Bad Request\r\n", Type(b'H')),
             (b"ERROR\r\n", Type(b'E')),
             (b"\x15\x03\x01\x00\x02\x02", Type(0x15)),
@@ -485,6 +488,7 @@ mod tests {
             (b"$?\r\n", Number),
             (b"$18446744073709551616\r\n", Number),
             (b"$99999999999999999999999\r\n", Number),
+            (b"$000000000000000000001\r\na\r\n", Number),
             (b"*-2\r\n", Number),
             (b"%-1\r\n", Number),
             (b">-1\r\n", Number),
@@ -551,6 +555,13 @@ mod tests {
             };
             assert_eq!(partial.held.capacity(), 0, "{}", header.escape_ascii());
         }
+    }
+
+    #[test]
+    fn lines_are_as_long_as_allowed() {
+        let line = |length| [b"-".as_slice(), &vec![b'x'; length], b"\r\n"].concat();
+        assert!(matches!(one(&line(4096)), Reply::Error(_)));
+        assert_eq!(fault(&line(4097)), ProtocolError::LongLine);
     }
 
     #[test]

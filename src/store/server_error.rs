@@ -63,8 +63,11 @@ const COMMANDS: [&str; 8] = ["auth", "client", "del", "get", "pexpire", "ping", 
 /// The longest text kept, in bytes.
 const LONGEST_TEXT: usize = 96;
 
-/// Words this long are never plain English in a server's error, but may be an id or a key.
+/// Longer words are hardly plain English in a server's error, but may be an id or a key.
 const LONGEST_WORD: usize = 15;
+
+/// The one that is, in the text of `WRONGPASS`.
+const LONG_WORD: &str = "username-password";
 
 /// What stands for what was left out.
 const LEFT_OUT: &str = "...";
@@ -176,7 +179,8 @@ fn plain(word: &[u8]) -> Word<'_> {
     }
     let digits = text.bytes().any(|b| b.is_ascii_digit());
     let letters = text.bytes().any(|b| b.is_ascii_alphabetic());
-    match text.len() > LONGEST_WORD || (digits && letters) {
+    let is_long = text.len() > LONGEST_WORD && text != LONG_WORD;
+    match is_long || (digits && letters) {
         true => Word::Long,
         false => Word::Plain(text),
     }
@@ -208,6 +212,7 @@ mod tests {
             ("NOAUTH Authentication required.", Code::NoAuth),
             ("NOREPLICAS Not enough good replicas to write.", Code::NoReplicas),
             ("TRYAGAIN Multiple keys request during rehashing of slot", Code::TryAgain),
+            ("WRONGPASS invalid username-password pair or user is disabled.", Code::WrongPass),
             ("upstream failure", Code::Other),
             ("err lower case is no code", Code::Other),
             ("", Code::Other),

@@ -13,6 +13,9 @@ pub(super) const LONGEST: u64 = 512 * 1024 * 1024;
 /// The longest line: simple strings, errors, numbers.
 pub(super) const LONGEST_LINE: usize = 4096;
 
+/// The digits of a length: those of `u64::MAX`.
+pub(super) const MOST_DIGITS: usize = 20;
+
 /// Aggregates within aggregates; what Redis itself answers has 4.
 const DEEPEST: usize = 8;
 
@@ -61,7 +64,7 @@ enum At {
 #[derive(Debug, Clone, Copy, Default)]
 struct Number {
     negative: bool,
-    digits: u8,
+    digits: usize,
     value: u64,
 }
 
@@ -226,7 +229,10 @@ impl Number {
         if !byte.is_ascii_digit() {
             return Err(ProtocolError::Number);
         }
-        self.digits = self.digits.checked_add(1).ok_or(ProtocolError::Number)?;
+        self.digits += 1;
+        if self.digits > MOST_DIGITS {
+            return Err(ProtocolError::Number);
+        }
         self.value = (self.value.checked_mul(10))
             .and_then(|value| value.checked_add(u64::from(byte - b'0')))
             .ok_or(ProtocolError::Number)?;
