@@ -35,7 +35,7 @@ use nginx_sys::{
     ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_int_t,
     ngx_module_t, ngx_uint_t, NGX_ERROR, NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_OK,
 };
-use ngx::core::NGX_CONF_OK;
+use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::http::{
     HttpModule, HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf,
     NgxHttpCoreModule,
@@ -167,8 +167,9 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
     // SAFETY: nginx hands over the structure that `create` made, used by nobody else now.
     let main = unsafe { &mut *main.cast::<MainConf>() };
     main.used = variables::Used::scan(cf);
-    if let Err(refused) = files::set_hash_key(cf, main) {
-        return refused;
+    if let Err(error) = files::default_hash_key(main) {
+        ngx_conf_log_error!(NGX_LOG_EMERG, cf, "{error}");
+        return NGX_CONF_ERROR;
     }
     match store::locate_all(cf, main) {
         Ok(()) => NGX_CONF_OK,

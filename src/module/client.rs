@@ -16,7 +16,9 @@ use super::address::Target;
 use super::connection::Connection;
 use super::event::{now, Event};
 use super::lookup::{failed, Lookup, Query};
+use super::throttle::Throttle;
 use super::store::{Limits as StoreLimits, Store};
+use crate::policy::Status;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
 use crate::store::fetched::{Fetched, Ttl};
@@ -45,7 +47,20 @@ pub(super) struct Client {
     no_longer: Cell<bool>,
     /// Named in the log once.
     read_only: Cell<bool>,
+    unreadable: Throttle,
+    seen: Seen,
 }
+
+/// Valid ids without a single session: a sign of a wrong prefix, version or database.
+#[derive(Default)]
+struct Seen {
+    missing: Cell<u64>,
+    found: Cell<bool>,
+    log: Throttle,
+}
+
+/// So many before it is said.
+const SUSPICIOUS: u64 = 500;
 
 struct Events {
     deadline: Event,
@@ -74,6 +89,8 @@ impl Client {
             events: OnceCell::new(),
             no_longer: Cell::new(false),
             read_only: Cell::new(false),
+            unreadable: Throttle::default(),
+            seen: Seen::default(),
         }));
 
         let data = ptr::from_ref(client).cast_mut().cast();
@@ -388,6 +405,41 @@ impl Client {
             );
         }
         self.probe();
+    }
+
+    /// Notes what became of a lookup.
+    pub(super) fn note(&self, status: Status) {
+        let Seen { missing, found, log } = &self.seen;
+        match status {
+            Status::Found | Status::Undecodable => found.set(true),
+            Status::Missing if !found.get() => {
+                missing.set(missing.get() + 1);
+                if missing.get() >= SUSPICIOUS && log.count(now()).is_some() {
+                    ngx_log_error!(
+                        NGX_LOG_WARN,
+                        self.log,
+                        "session store \"{}\": {} valid ids, 0 sessions found in database {}: \
+                         check prefix, version, database",
+                        self.store,
+                        missing.get(),
+                        self.login.database
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Says why a session could not be read, at most once a minute.
+    pub(super) fn note_unreadable(&self, why: &dyn core::fmt::Display) {
+        if let Some(count) = self.unreadable.count(now()) {
+            ngx_log_error!(
+                NGX_LOG_WARN,
+                self.log,
+                "session store \"{}\": {why}; {count} sessions not read",
+                self.store
+            );
+        }
     }
 
     /// A server did not extend the life of a key.

@@ -44,8 +44,9 @@ impl Place {
         Self { file: String::from_utf8_lossy(file.as_bytes()).into_owned(), line }
     }
 
-    pub(super) fn line(&self) -> usize {
-        self.line
+    /// Of a setting that nobody wrote.
+    pub(super) fn unknown() -> Self {
+        Self { file: String::new(), line: 0 }
     }
 }
 
@@ -163,17 +164,18 @@ pub(super) enum StoreName {
 }
 
 /// `session_redis_id` and `session_redis_cookie`
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct IdSources {
     pub(super) sources: Vec<IdSource>,
     pub(super) attributes: Attributes,
 }
 
 /// One place of the request that may hold the session id.
+#[derive(Clone)]
 pub(super) struct IdSource {
     pub(super) source: Source,
     /// Of a source with variables: the string, compiled.
-    pub(super) template: Option<Template>,
+    pub(super) template: Option<Rc<Template>>,
 }
 
 /// `session_redis_key`
@@ -217,7 +219,7 @@ pub(super) struct SetVariable {
 pub(super) struct Requirement {
     pub(super) condition: Condition,
     pub(super) value: Value,
-    pub(super) login: Option<Template>,
+    pub(super) login: Option<Rc<Template>>,
     pub(super) place: Place,
 }
 
@@ -232,8 +234,9 @@ pub(super) enum Touch {
 #[derive(Default)]
 pub(super) struct Destroy {
     pub(super) redirect: Option<Template>,
-    /// nginx's method bits.
+    /// nginx's method bits, and their names as `Allow` lists them.
     pub(super) methods: usize,
+    pub(super) allow: String,
     pub(super) cookies: Vec<String>,
 }
 
@@ -251,7 +254,7 @@ pub(super) struct Route {
 
 /// `http {}`
 #[derive(Default)]
-pub(super) struct MainConf {
+pub(crate) struct MainConf {
     pub(super) stores: Vec<Rc<Store>>,
     /// Every name that is injected or stripped anywhere.
     pub(super) stripped: NameSet,
@@ -260,20 +263,17 @@ pub(super) struct MainConf {
     pub(super) hash_key: Setting<IdHash>,
     /// What the configuration reads of the session outside the module's own directives.
     pub(super) used: variables::Used,
-    /// A location says `session_redis_early on`.
-    pub(super) early: bool,
-    pub(super) hash: Option<IdHash>,
 }
 
 /// `server {}`
 #[derive(Default)]
-pub(super) struct ServerConf {
+pub(crate) struct ServerConf {
     pub(super) trusted: Setting<Vec<ngx_cidr_t>>,
 }
 
 /// `location {}`
 #[derive(Default)]
-pub(super) struct LocationConf {
+pub(crate) struct LocationConf {
     pub(super) store: Setting<StoreName>,
     pub(super) framework: Setting<Framework>,
     pub(super) sources: Setting<IdSources>,

@@ -59,7 +59,7 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
     let Some(destroy) = conf.destroy.value() else { return INTERNAL };
 
     if r.method() & destroy.methods == 0 {
-        return match r.push_answer_header("Allow", destroy.allow().as_bytes()) {
+        return match r.push_answer_header("Allow", destroy.allow.as_bytes()) {
             Some(()) => NGX_HTTP_NOT_ALLOWED as ngx_int_t,
             None => INTERNAL,
         };

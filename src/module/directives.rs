@@ -1,12 +1,12 @@
 //! The directives of `http`, `server` and `location`: the table, then a setter each.
 
-use core::ffi::{c_char, c_void, CStr};
+use core::ffi::{c_char, c_void};
 use core::ptr;
 use std::rc::Rc;
 
 use nginx_sys::{
     ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_msec_t, ngx_parse_time,
-    ngx_ptocidr, ngx_str_t, ngx_uint_t, NGX_CONF_1MORE, NGX_CONF_2MORE, NGX_CONF_ANY, NGX_CONF_BLOCK,
+    ngx_ptocidr, ngx_str_t, NGX_CONF_1MORE, NGX_CONF_2MORE, NGX_CONF_ANY, NGX_CONF_BLOCK,
     NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE23, NGX_DONE, NGX_ERROR,
     NGX_HTTP_HEAD, NGX_HTTP_DELETE, NGX_HTTP_GET, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_PATCH,
@@ -15,7 +15,7 @@ use nginx_sys::{
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
-use ngx::{ngx_conf_log_error, ngx_string};
+use ngx::ngx_conf_log_error;
 
 use super::conf::{
     Destroy, HeaderKey, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, Place,
@@ -52,8 +52,8 @@ macro_rules! directive {
             unsafe { $crate::module::directives::apply(cf, conf, $set) }
         }
         ngx_command_t {
-            name: ngx_string!($name),
-            type_: ($type) as ngx_uint_t,
+            name: ::ngx::ngx_string!($name),
+            type_: ($type) as ::nginx_sys::ngx_uint_t,
             set: Some(set),
             conf: $level,
             offset: 0,
@@ -64,7 +64,7 @@ macro_rules! directive {
 pub(super) use directive;
 
 /// The directives, in the order of the reference.
-pub(super) static mut COMMANDS: [ngx_command_t; 26] = [
+pub(super) static mut COMMANDS: [ngx_command_t; 25] = [
     directive!(
         "session_redis_store",
         NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1,
@@ -110,7 +110,6 @@ pub(super) static mut COMMANDS: [ngx_command_t; 26] = [
         set_hash_key_file
     ),
     ngx_command_t::empty(),
-    ngx_command_t::empty(),
 ];
 
 /// A directive as it is parsed.
@@ -128,7 +127,7 @@ impl Directive<'_> {
         ngx_conf_log_error!(NGX_LOG_WARN, self.cf, "{message}");
     }
 
-    fn main(&self) -> &'static mut MainConf {
+    pub(super) fn main(&self) -> &'static mut MainConf {
         // SAFETY: `cf` is live; the directives are parsed inside http{}.
         let cf = unsafe { &*self.cf };
         SessionRedis::main_conf_mut(cf).expect("http{} has been given a main configuration")
@@ -159,7 +158,8 @@ pub(super) unsafe fn apply<C>(
     conf: *mut c_void,
     set: fn(&mut Directive, &mut C) -> Result<(), ConfigError>,
 ) -> *mut c_char {
-    // SAFETY: the words of the directive live in the configuration's pool; the first is its name.
+    // SAFETY: the words of the directive live in the configuration's pool; the first is its name. A
+    // block's own directives overwrite the array, not the words.
     let words = unsafe { (*(*cf).args).as_slice::<ngx_str_t>() };
     let text = |word: &ngx_str_t| -> Result<&str, ConfigError> {
         // SAFETY: as above.
@@ -167,6 +167,7 @@ pub(super) unsafe fn apply<C>(
         core::str::from_utf8(bytes).map_err(|_| ConfigError::new("an argument is not UTF-8"))
     };
 
+    let name = words.first().map(ngx_str_t::to_string).unwrap_or_default();
     let result = words.iter().skip(1).map(text).collect::<Result<Vec<_>, _>>().and_then(|args| {
         // SAFETY: the caller vouches for `conf`; nobody else refers to it while it is parsed.
         set(&mut Directive { cf, args }, unsafe { &mut *conf.cast::<C>() })
@@ -174,7 +175,6 @@ pub(super) unsafe fn apply<C>(
     match result {
         Ok(()) => NGX_CONF_OK,
         Err(error) => {
-            let name = words.first().map(ngx_str_t::to_string).unwrap_or_default();
             ngx_conf_log_error!(NGX_LOG_EMERG, cf, "\"{name}\" directive: {error}");
             NGX_CONF_ERROR
         }
@@ -199,7 +199,7 @@ fn set_id(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError>
     for arg in &d.args {
         let source = Source::parse(arg)?;
         let template = match &source {
-            Source::Template(text) => Some(Template::compile(d.cf, text)?),
+            Source::Template(text) => Some(Rc::new(Template::compile(d.cf, text)?)),
             _ => None,
         };
         ids.sources.push(IdSource { source, template });
@@ -379,7 +379,8 @@ fn set_require(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigE
     }
     let condition = Condition::parse(&d.args)?;
     let value = Value::compile(d.cf, d.args[0])?;
-    let login = condition.login.as_deref().map(|uri| Template::compile(d.cf, uri)).transpose()?;
+    let login = condition.login.as_deref().map(|uri| Template::compile(d.cf, uri).map(Rc::new));
+    let login = login.transpose()?;
     conf.require.push(Requirement { condition, value, login, place: d.place() }, d.place());
     Ok(())
 }
@@ -420,12 +421,12 @@ pub(super) fn milliseconds(text: &str) -> Result<u64, ConfigError> {
 }
 
 fn set_destroy(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let mut destroy =
-        Destroy { methods: (NGX_HTTP_POST | NGX_HTTP_DELETE) as usize, ..Destroy::default() };
+    let mut destroy = Destroy::default();
+    (destroy.methods, destroy.allow) = methods("POST,DELETE")?;
     for option in &d.args {
         match option.split_once('=') {
             Some(("redirect", uri)) => destroy.redirect = Some(Template::compile(d.cf, uri)?),
-            Some(("methods", names)) => destroy.methods = methods(names)?,
+            Some(("methods", names)) => (destroy.methods, destroy.allow) = methods(names)?,
             Some(("cookie", name)) => destroy.cookies.push(name.to_owned()),
             _ => return Err(unknown("parameter", option, &["redirect=", "methods=", "cookie="])),
         }
@@ -444,8 +445,8 @@ fn set_destroy(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigE
     Ok(())
 }
 
-/// nginx's method bits of a list of names.
-fn methods(names: &str) -> Result<usize, ConfigError> {
+/// nginx's method bits of a list of names, and the list as `Allow` writes it.
+fn methods(names: &str) -> Result<(usize, String), ConfigError> {
     const METHODS: [(&str, u32); 6] = [
         ("GET", NGX_HTTP_GET),
         ("HEAD", NGX_HTTP_HEAD),
@@ -461,7 +462,7 @@ fn methods(names: &str) -> Result<usize, ConfigError> {
             None => return Err(unknown("method", name, &METHODS.map(|(known, _)| known))),
         }
     }
-    Ok(bits)
+    Ok((bits, names.replace(',', ", ")))
 }
 
 fn set_on_error(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {

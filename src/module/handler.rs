@@ -356,7 +356,7 @@ fn inject(
         let header = plan.header(*index)?;
         let value = match reading {
             Reading::Session(pointer) => {
-                session_header(&pointer.select(session), header.encode, header.join.as_deref())
+                session_header(&pointer.select(session), header.join.as_deref(), header.encode)
             }
             other => match other.text(r, None).filter(|text| !text.is_empty()) {
                 Some(text) => header_value(text, header.encode).map(Some),
@@ -462,7 +462,7 @@ fn refuse(r: Request, status: u16, retry_after: bool) -> ngx_int_t {
     if retry_after {
         answer = answer.and_then(|()| r.push_answer_header("Retry-After", b"1"));
     }
-    answer.map_or(INTERNAL, |()| status.into())
+    answer.map_or(INTERNAL, |()| ngx_int_t::from(status as i16))
 }
 
 fn redirect_to_login(r: Request, address: &[u8]) -> ngx_int_t {

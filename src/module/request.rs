@@ -4,8 +4,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_connection_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_conf_ctx_t,
-    ngx_http_core_loc_conf_t, ngx_http_request_t, ngx_int_t, ngx_list_part_t, ngx_list_push,
+    ngx_connection_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_request_t, ngx_int_t, ngx_list_part_t, ngx_list_push,
     ngx_log_t, ngx_pool_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_OK,
 };
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
@@ -134,7 +133,7 @@ impl Request {
         if !self.headers().any(&mut unwanted) {
             return Some(false);
         }
-        let kept = self.kept_runs(&mut unwanted)?;
+        let kept = self.kept_runs(&mut unwanted);
         self.forget(&mut unwanted);
         self.relink(&kept)?;
         Some(true)
@@ -144,7 +143,7 @@ impl Request {
     fn kept_runs(
         self,
         unwanted: &mut impl FnMut(Header) -> bool,
-    ) -> Option<Vec<(*mut ngx_table_elt_t, usize)>> {
+    ) -> Vec<(*mut ngx_table_elt_t, usize)> {
         let mut runs: Vec<(*mut ngx_table_elt_t, usize)> = Vec::new();
         for header in self.headers().filter(|&header| !unwanted(header)) {
             let element = header.0.as_ptr();
@@ -153,7 +152,7 @@ impl Request {
                 _ => runs.push((element, 1)),
             }
         }
-        Some(runs)
+        runs
     }
 
     /// Clears nginx's own pointers to elements that go: of all the names that may be removed these
@@ -284,10 +283,17 @@ impl Request {
         Some(())
     }
 
-    /// The configuration contexts of the location in force.
-    pub(super) fn contexts(self) -> ngx_http_conf_ctx_t {
-        let r = self.raw();
-        ngx_http_conf_ctx_t { main_conf: r.main_conf, srv_conf: r.srv_conf, loc_conf: r.loc_conf }
+    /// Sets where the answer sends the client.
+    pub(super) fn set_location(self, address: &[u8]) -> Option<()> {
+        self.push_answer_header("Location", address)?;
+        // SAFETY: the list is embedded in the live request; its last element is the one just pushed.
+        unsafe {
+            let headers_out = &raw mut (*self.as_ptr()).headers_out;
+            let part = (*headers_out).headers.last;
+            let element = (*part).elts.cast::<ngx_table_elt_t>().add((*part).nelts - 1);
+            (*headers_out).location = element;
+        }
+        Some(())
     }
 }
 

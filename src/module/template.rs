@@ -1,6 +1,7 @@
 //! A string with variables (nginx's complex value), and a directive's value of any kind.
 
 use core::ptr;
+use std::rc::Rc;
 
 use nginx_sys::{
     ngx_conf_t, ngx_http_compile_complex_value, ngx_http_compile_complex_value_t,
@@ -68,7 +69,7 @@ pub(super) enum Value {
     Pointer(Pointer),
     User,
     Text(String),
-    Template(Template),
+    Template(Rc<Template>),
 }
 
 impl Value {
@@ -78,16 +79,7 @@ impl Value {
             Expression::Pointer(pointer) => Self::Pointer(pointer),
             Expression::User => Self::User,
             Expression::Text(text) => Self::Text(text),
-            Expression::Template(text) => Self::Template(Template::compile(cf, &text)?),
+            Expression::Template(text) => Self::Template(Rc::new(Template::compile(cf, &text)?)),
         })
-    }
-
-    /// The pointer that must be decoded for it, given what `@user` stands for.
-    pub(super) fn pointer<'a>(&'a self, user: Option<&'a Pointer>) -> Option<&'a Pointer> {
-        match self {
-            Self::Pointer(pointer) => Some(pointer),
-            Self::User => user,
-            Self::Text(_) | Self::Template(_) => None,
-        }
     }
 }

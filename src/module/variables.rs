@@ -1,6 +1,5 @@
 //! The variables: the table, then a reader each. Reading one never causes a lookup.
 
-use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::borrow::Cow;
 
@@ -284,7 +283,7 @@ fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 
 fn id_hash<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let main = SessionRedis::main_conf(view.r.raw())?;
-    let hash = main.hash.as_ref()?;
+    let hash = main.hash_key.value()?;
     view.with_id(|id| text(hash.of(id)))
 }
 
