@@ -52,18 +52,27 @@ install_packages() {
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null || die "not root, and no sudo; as root: apt-get install $*"
 
     echo "deps: installing $*"
+    log=$(mktemp)
+    trap clean_up EXIT
     hold_services
-    as_root apt-get -qq update
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >/dev/null \
-        || die "apt-get could not install: $*"
+    as_root apt-get -qq update >>"$log" 2>&1 || true       # what matters is whether the packages can be had
+    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >>"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        die "apt-get could not install: $*"
+    fi
 }
 
 # Debian starts a service as soon as it is installed, unless policy-rc.d forbids it. One that is already there stays.
 hold_services() {
     [ ! -e /usr/sbin/policy-rc.d ] || return 0
-    trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
+    held=yes
     printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d >/dev/null
     as_root chmod 755 /usr/sbin/policy-rc.d
+}
+
+clean_up() {
+    rm -f "$log"
+    [ $held = no ] || as_root rm -f /usr/sbin/policy-rc.d
 }
 
 check_rust() {
@@ -83,4 +92,5 @@ as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
 die() { echo "deps: $*" >&2; exit 1; }
 
+log='' held=no
 main "$@"

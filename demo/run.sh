@@ -81,7 +81,7 @@ prepare_express() {
         express=no
         return 0
     fi
-    if ! { [ -d "$HERE/express/node_modules" ] || npm ci --prefix "$HERE/express" --no-audit --no-fund --silent; } >"$dir/npm.log" 2>&1; then
+    if ! { [ -d "$HERE/express/node_modules" ] || npm ci --prefix "$HERE/express" --no-audit --no-fund --loglevel=error; } >"$dir/npm.log" 2>&1; then
         [ $express = auto ] || die "npm could not install the packages of demo/express:" "$(tail -n 5 "$dir/npm.log")"
         express=no
         return 0
