@@ -16,8 +16,8 @@ use super::address::Target;
 use super::connection::Connection;
 use super::event::{now, Event};
 use super::lookup::{failed, Lookup, Query};
-use super::throttle::Throttle;
 use super::store::{Limits as StoreLimits, Store};
+use super::throttle::Throttle;
 use crate::policy::Status;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
@@ -169,7 +169,11 @@ impl Client {
             let picked = self.servers.borrow_mut().pick(&lookup.tried.borrow());
             let Some(server) = picked else {
                 let known_down = !self.servers.borrow().is_up() && lookup.tries.get() == 0;
-                return Err(if known_down && last == Failure::NoServer { Failure::Down } else { last });
+                return Err(if known_down && last == Failure::NoServer {
+                    Failure::Down
+                } else {
+                    last
+                });
             };
             match self.connection(server) {
                 Ok(connection) => {

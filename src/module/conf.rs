@@ -347,5 +347,6 @@ pub(super) unsafe extern "C" fn merge_server(
 /// A fresh structure of a level, dropped with the configuration.
 pub(super) unsafe extern "C" fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
     // SAFETY: the configuration's pool lives as long as what is configured.
-    unsafe { pool::give((*cf).pool, T::default()) }.map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
+    unsafe { pool::give((*cf).pool, T::default()) }
+        .map_or(ptr::null_mut(), |conf| conf.as_ptr().cast())
 }

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use nginx_sys::{
-    getsockopt, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_del_timer,
-    ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting,
-    ngx_handle_read_event, ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t,
-    ngx_post_event, ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_str_t,
-    socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
+    getsockopt, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno,
+    ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting, ngx_handle_read_event,
+    ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t, ngx_post_event,
+    ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_str_t, socklen_t,
+    NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
 };
 
 use super::address::{SocketAddress, Target};
@@ -48,7 +48,9 @@ enum Slot {
     Ttl(Rc<Lookup>),
     Deleted(Rc<Lookup>),
     /// A touch; `longer` when it was sent in the form that never shortens.
-    Touched { longer: bool },
+    Touched {
+        longer: bool,
+    },
 }
 
 /// Kept by the client's list of its server while it is open, and by the lookups that it carries.
@@ -140,7 +142,8 @@ impl Connection {
     pub(super) fn connect(self: &Rc<Self>, address: &SocketAddress) -> Result<(), Failure> {
         // SAFETY: all zeroes are a valid, unconnected peer.
         let mut peer: ngx_peer_connection_t = unsafe { core::mem::zeroed() };
-        let mut name = ngx_str_t { len: address.name.len(), data: address.name.as_ptr().cast_mut() };
+        let mut name =
+            ngx_str_t { len: address.name.len(), data: address.name.as_ptr().cast_mut() };
         peer.sockaddr = address.as_ptr();
         peer.socklen = address.len();
         peer.name = &mut name;
@@ -150,9 +153,9 @@ impl Connection {
         self.state.set(State::Connecting);
         // SAFETY: the peer and what it points to outlive the call, which keeps none of it.
         let rc = unsafe { ngx_event_connect_peer(&mut peer) };
-        let Some(link) = ptr::NonNull::new(peer.connection).filter(|_| {
-            rc == NGX_OK as ngx_int_t || rc == NGX_AGAIN as ngx_int_t
-        }) else {
+        let Some(link) = ptr::NonNull::new(peer.connection)
+            .filter(|_| rc == NGX_OK as ngx_int_t || rc == NGX_AGAIN as ngx_int_t)
+        else {
             return Err(Failure::Connect(ngx_errno()));
         };
 

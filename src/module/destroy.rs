@@ -3,9 +3,8 @@
 use nginx_sys::{
     ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_request_empty_handler,
     ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_test_reading,
-    ngx_int_t, NGX_DONE, NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR,
-    NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NO_CONTENT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVICE_UNAVAILABLE,
-    NGX_LOG_ERR, NGX_OK,
+    ngx_int_t, NGX_DONE, NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
+    NGX_HTTP_NO_CONTENT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_LOG_ERR, NGX_OK,
 };
 use ngx::http::HttpModuleLocationConf;
 use ngx::ngx_log_error;
@@ -185,4 +184,3 @@ fn answer_headers(r: Request, plan: &Plan) -> Option<()> {
     }
     Some(())
 }
-

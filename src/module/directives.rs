@@ -8,7 +8,7 @@ use nginx_sys::{
     ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_msec_t, ngx_parse_time,
     ngx_ptocidr, ngx_str_t, NGX_CONF_1MORE, NGX_CONF_2MORE, NGX_CONF_ANY, NGX_CONF_BLOCK,
     NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE23, NGX_DONE, NGX_ERROR,
-    NGX_HTTP_HEAD, NGX_HTTP_DELETE, NGX_HTTP_GET, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
+    NGX_HTTP_DELETE, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_PATCH,
     NGX_HTTP_POST, NGX_HTTP_PUT, NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET, NGX_LOG_EMERG,
     NGX_LOG_WARN,
@@ -138,7 +138,9 @@ impl Directive<'_> {
         match self.args.first() {
             Some(value) if value.eq_ignore_ascii_case("on") => Ok(true),
             Some(value) if value.eq_ignore_ascii_case("off") => Ok(false),
-            Some(value) => Err(ConfigError::new(format!("\"{value}\" is neither \"on\" nor \"off\""))),
+            Some(value) => {
+                Err(ConfigError::new(format!("\"{value}\" is neither \"on\" nor \"off\"")))
+            }
             None => Err(ConfigError::new("needs \"on\" or \"off\"")),
         }
     }
@@ -270,7 +272,8 @@ fn set_key_digest(d: &mut Directive, conf: &mut LocationConf) -> Result<(), Conf
     if strings.is_empty() {
         return Err(ConfigError::new("needs at least one string to digest"));
     }
-    let parts = strings.iter().map(|text| Template::compile(d.cf, text)).collect::<Result<_, _>>()?;
+    let parts =
+        strings.iter().map(|text| Template::compile(d.cf, text)).collect::<Result<_, _>>()?;
     once(conf.key_digest.set(KeyDigest { digest, json, parts }, d.place()))
 }
 
@@ -311,8 +314,7 @@ fn header_key(d: &Directive, name: &HeaderName) -> Result<HeaderKey, ConfigError
     // SAFETY: the configuration's pool is live.
     let strings = unsafe {
         let pool = (*d.cf).pool;
-        pool::copy(pool, &[name.as_str().as_bytes()])
-            .zip(pool::copy(pool, &[lowercase.as_bytes()]))
+        pool::copy(pool, &[name.as_str().as_bytes()]).zip(pool::copy(pool, &[lowercase.as_bytes()]))
     };
     let (name, lowercase) = strings.ok_or_else(|| ConfigError::new("out of memory"))?;
     Ok(HeaderKey { name, lowercase: lowercase.data })
@@ -479,9 +481,11 @@ fn set_route(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigErr
         [value] if value.starts_with('/') || value.starts_with('@') || value.contains('$') => {
             Route { kind: RouteKind::Value, value: Some(Value::compile(d.cf, value)?) }
         }
-        [other] => return Err(unknown("route", other, &["jvmroute"]).hint(format!(
-            "a value of the session is written \"/{other}\"; known words: jvmroute"
-        ))),
+        [other] => {
+            return Err(unknown("route", other, &["jvmroute"]).hint(format!(
+                "a value of the session is written \"/{other}\"; known words: jvmroute"
+            )))
+        }
         _ => return Err(ConfigError::new("takes one argument")),
     };
     once(conf.route.set(route, d.place()))

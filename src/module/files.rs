@@ -15,10 +15,13 @@ use crate::session::key::IdHash;
 /// The content of a file and its name in full; a file that others may read is a warning.
 pub(super) fn read_secret(d: &Directive, name: &str) -> Result<(Vec<u8>, String), ConfigError> {
     let path = full_name(d, name)?;
-    let failed = |error: std::io::Error| ConfigError::new(format!("cannot read \"{path}\": {error}"));
+    let failed =
+        |error: std::io::Error| ConfigError::new(format!("cannot read \"{path}\": {error}"));
     let metadata = fs::metadata(&path).map_err(failed)?;
     if metadata.mode() & 0o004 != 0 {
-        d.warn(format_args!("\"{path}\" is accessible to everyone, it should be to its owner only"));
+        d.warn(format_args!(
+            "\"{path}\" is accessible to everyone, it should be to its owner only"
+        ));
     }
     Ok((fs::read(&path).map_err(failed)?, path.clone()))
 }
@@ -28,7 +31,8 @@ fn full_name(d: &Directive, name: &str) -> Result<String, ConfigError> {
     let failed = || ConfigError::new("out of memory");
     // SAFETY: `cf` and its cycle are live; the string is a fresh copy in the pool.
     unsafe {
-        let mut path: ngx_str_t = pool::copy((*d.cf).pool, &[name.as_bytes()]).ok_or_else(failed)?;
+        let mut path: ngx_str_t =
+            pool::copy((*d.cf).pool, &[name.as_bytes()]).ok_or_else(failed)?;
         if ngx_conf_full_name((*d.cf).cycle, &mut path, 1) != NGX_OK as ngx_int_t {
             return Err(failed());
         }

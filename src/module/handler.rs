@@ -346,12 +346,7 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
     DECLINED
 }
 
-fn inject(
-    r: Request,
-    context: &Context,
-    plan: &Plan,
-    session: &serde_json::Value,
-) -> Option<()> {
+fn inject(r: Request, context: &Context, plan: &Plan, session: &serde_json::Value) -> Option<()> {
     for (reading, index) in &plan.headers {
         let header = plan.header(*index)?;
         let value = match reading {
@@ -466,8 +461,7 @@ fn refuse(r: Request, status: u16, retry_after: bool) -> ngx_int_t {
 }
 
 fn redirect_to_login(r: Request, address: &[u8]) -> ngx_int_t {
-    let answer = r
-        .push_answer_header("Cache-Control", b"no-store")
-        .and_then(|()| r.set_location(address));
+    let answer =
+        r.push_answer_header("Cache-Control", b"no-store").and_then(|()| r.set_location(address));
     answer.map_or(INTERNAL, |()| NGX_HTTP_MOVED_TEMPORARILY as ngx_int_t)
 }

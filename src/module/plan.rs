@@ -4,9 +4,7 @@ use core::ffi::c_char;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use nginx_sys::{
-    ngx_conf_t, ngx_http_core_loc_conf_t, NGX_HTTP_SATISFY_ANY, NGX_LOG_WARN,
-};
+use nginx_sys::{ngx_conf_t, ngx_http_core_loc_conf_t, NGX_HTTP_SATISFY_ANY, NGX_LOG_WARN};
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 
 use super::conf::{
@@ -203,9 +201,8 @@ impl Plan {
         origin: OnErrorOrigin,
     ) -> Result<Option<Rc<Self>>, *mut c_char> {
         // SAFETY: `cf` is live; its contexts are those of the location that is merged.
-        let (main, core) = unsafe {
-            (SessionRedis::main_conf(&*cf), NgxHttpCoreModule::location_conf(&*cf))
-        };
+        let (main, core) =
+            unsafe { (SessionRedis::main_conf(&*cf), NgxHttpCoreModule::location_conf(&*cf)) };
         let Some(main) = main else { return Ok(None) };
         let _ = above;
         Self::draw(cf, main, conf, core, origin)
@@ -221,8 +218,7 @@ impl Plan {
         origin: OnErrorOrigin,
     ) -> Result<Option<Self>, Mistake> {
         let store = find_store(cf, main, conf)?;
-        let route_only =
-            conf.route.value().is_some_and(|route| route.kind == RouteKind::JvmRoute);
+        let route_only = conf.route.value().is_some_and(|route| route.kind == RouteKind::JvmRoute);
         check_require(cf, conf, core, store.is_some(), origin)?;
         if store.is_none() && !route_only {
             return Ok(None);
@@ -277,10 +273,8 @@ impl Plan {
 
         let mut headers = Vec::new();
         for (index, header) in conf.headers.items().iter().enumerate() {
-            headers.push((
-                reading(&header.value, "session_redis_set_header", &header.place)?,
-                index,
-            ));
+            headers
+                .push((reading(&header.value, "session_redis_set_header", &header.place)?, index));
         }
         let mut sets = Vec::new();
         if let Some(list) = conf.sets.get() {
@@ -432,9 +426,8 @@ fn check_require(
     }
     if conf.on_error.value() == Some(&OnError::Pass) && origin.require == origin.on_error {
         return mistake(
-            ConfigError::new("\"session_redis_on_error pass\" stands beside it").hint(
-                "a store that fails never satisfies a requirement; leave one of the two out",
-            ),
+            ConfigError::new("\"session_redis_on_error pass\" stands beside it")
+                .hint("a store that fails never satisfies a requirement; leave one of the two out"),
         );
     }
     let Some(core) = core else { return Ok(()) };

@@ -4,8 +4,9 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_connection_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_core_loc_conf_t, ngx_http_request_t, ngx_int_t, ngx_list_part_t, ngx_list_push,
-    ngx_log_t, ngx_pool_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_OK,
+    ngx_connection_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_core_loc_conf_t,
+    ngx_http_request_t, ngx_int_t, ngx_list_part_t, ngx_list_push, ngx_log_t, ngx_pool_t,
+    ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_OK,
 };
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
@@ -200,49 +201,50 @@ impl Request {
         }
     }
 
-    /// Makes the list consist of these runs and of a fresh last part, so that what nginx pushes
-    /// later never lands behind a run that ends in the midst of its memory.
+    /// Makes the list consist of these runs. No part may be empty but a lone first one, since nginx's
+    /// loops look at a part's first element unasked; and what is pushed later must not land behind a
+    /// run that ends in the midst of its memory, hence the part's capacity is said to be used up.
     fn relink(self, runs: &[(*mut ngx_table_elt_t, usize)]) -> Option<()> {
         const FRESH: usize = 8;
-        // SAFETY: the pool is live; elements are plain C structures.
-        let (fresh, parts) = unsafe {
-            let size = FRESH * size_of::<ngx_table_elt_t>();
-            let fresh = NonNull::new(nginx_sys::ngx_pcalloc(self.pool(), size))?;
-            let size = (runs.len() + 1) * size_of::<ngx_list_part_t>();
-            (fresh, NonNull::new(nginx_sys::ngx_pcalloc(self.pool(), size))?)
-        };
-        let parts = parts.cast::<ngx_list_part_t>().as_ptr();
-
-        // SAFETY: the list is embedded in the live request; `parts` has room for all runs but the
-        // first, which lies in the embedded part, and for the fresh one.
+        // SAFETY: the pool is live; the list is embedded in the live request; parts and elements are
+        // plain C structures in memory that the pool gives, enough for all runs but the first, which
+        // lies in the embedded part.
         unsafe {
             let list = &raw mut (*self.as_ptr()).headers_in.headers;
-            let first = runs.first().copied().unwrap_or((fresh.cast().as_ptr(), 0));
-            (*list).part.elts = first.0.cast::<c_void>();
-            (*list).part.nelts = first.1;
-
             let mut last = &raw mut (*list).part;
-            for (index, run) in runs.iter().skip(1).enumerate() {
-                let part = parts.add(index);
-                (*part).elts = run.0.cast::<c_void>();
-                (*part).nelts = run.1;
-                (*last).next = part;
-                last = part;
+            let Some((first, rest)) = runs.split_first() else {
+                let size = FRESH * size_of::<ngx_table_elt_t>();
+                let fresh = NonNull::new(nginx_sys::ngx_palloc(self.pool(), size))?;
+                *last = ngx_list_part_t { elts: fresh.as_ptr(), nelts: 0, next: ptr::null_mut() };
+                (*list).last = last;
+                (*list).nalloc = FRESH;
+                return Some(());
+            };
+            let part = |run: &(*mut ngx_table_elt_t, usize)| ngx_list_part_t {
+                elts: run.0.cast::<c_void>(),
+                nelts: run.1,
+                next: ptr::null_mut(),
+            };
+            *last = part(first);
+            for run in rest {
+                let next = pool::zeroed::<ngx_list_part_t>(self.pool())?.as_ptr();
+                *next = part(run);
+                (*last).next = next;
+                last = next;
             }
-
-            let part = parts.add(runs.len().saturating_sub(1));
-            (*part).elts = fresh.as_ptr();
-            (*part).nelts = 0;
-            (*part).next = ptr::null_mut();
-            (*last).next = part;
-            (*list).last = part;
-            (*list).nalloc = FRESH;
+            (*list).last = last;
+            (*list).nalloc = (*last).nelts;
         }
         Some(())
     }
 
     /// Appends a header; `name` and `lowercase` must live as long as the request, `value` is copied.
-    pub(super) fn push_header(self, name: ngx_str_t, lowercase: *mut u8, value: &[u8]) -> Option<()> {
+    pub(super) fn push_header(
+        self,
+        name: ngx_str_t,
+        lowercase: *mut u8,
+        value: &[u8],
+    ) -> Option<()> {
         let value = self.copy(&[value])?;
         // SAFETY: the list is embedded in the live request; what is pushed is filled in at once.
         unsafe {

@@ -102,8 +102,10 @@ impl Store {
             return Ok(Rc::clone(store));
         }
         if upstream(cf, name).is_some() {
-            return Err(ConfigError::new(format!("\"{name}\" is an upstream, not a session store"))
-                .hint(format!("write \"session_redis redis://{name}\"")));
+            return Err(ConfigError::new(format!(
+                "\"{name}\" is an upstream, not a session store"
+            ))
+            .hint(format!("write \"session_redis redis://{name}\"")));
         }
         let known: Vec<&str> = main
             .stores

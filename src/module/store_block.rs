@@ -125,9 +125,8 @@ unsafe extern "C" fn set(
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: nginx calls the handler with the words of a directive; the table is never written.
-    let (words, commands) = unsafe {
-        ((*(*cf).args).as_slice::<ngx_str_t>(), &*(&raw mut COMMANDS).cast_const())
-    };
+    let (words, commands) =
+        unsafe { ((*(*cf).args).as_slice::<ngx_str_t>(), &*(&raw mut COMMANDS).cast_const()) };
     let name = words.first().map(ngx_str_t::to_string).unwrap_or_default();
     let Some(command) = commands.iter().find(|command| command.name.to_string() == name) else {
         let known: Vec<String> = commands.iter().map(|command| command.name.to_string()).collect();
@@ -242,10 +241,9 @@ fn time(d: &Directive) -> Result<u64, ConfigError> {
 fn number(d: &Directive, min: u64, max: u64) -> Result<u64, ConfigError> {
     match d.args[0].parse::<u64>() {
         Ok(number) if (min..=max).contains(&number) => Ok(number),
-        _ => Err(ConfigError::new(format!(
-            "\"{}\" is not a number from {min} to {max}",
-            d.args[0]
-        ))),
+        _ => {
+            Err(ConfigError::new(format!("\"{}\" is not a number from {min} to {max}", d.args[0])))
+        }
     }
 }
 

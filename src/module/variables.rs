@@ -140,8 +140,7 @@ fn add(
     let failed = || ConfigError::new(format!("the variable \"${name}\" cannot be added"));
     // SAFETY: `cf` is live; the name is a copy in its pool, and the variable lives there too.
     unsafe {
-        let mut name: ngx_str_t =
-            pool::copy((*cf).pool, &[name.as_bytes()]).ok_or_else(failed)?;
+        let mut name: ngx_str_t = pool::copy((*cf).pool, &[name.as_bytes()]).ok_or_else(failed)?;
         let flags = (flags | NGX_HTTP_VAR_NOCACHEABLE) as usize;
         let variable = ngx_http_add_variable(cf, &mut name, flags).as_mut().ok_or_else(failed)?;
         variable.get_handler = Some(getter);
@@ -234,7 +233,10 @@ impl<'a> View<'a> {
         static WARNED: AtomicBool = AtomicBool::new(false);
         let pending = self.status() == Status::Pending;
         let looks = self.plan.is_some_and(|plan| plan.needs.session);
-        if pending && looks && self.r.raw().header_sent() == 0 && !WARNED.swap(true, Ordering::Relaxed)
+        if pending
+            && looks
+            && self.r.raw().header_sent() == 0
+            && !WARNED.swap(true, Ordering::Relaxed)
         {
             ngx_log_error!(
                 NGX_LOG_WARN,
@@ -332,9 +334,7 @@ fn route<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn server<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.with_result(|result| {
-        Some(text(result.store.client()?.server_name(result.server?)))
-    })
+    view.with_result(|result| Some(text(result.store.client()?.server_name(result.server?))))
 }
 
 fn back<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -354,4 +354,3 @@ fn request_uri<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
         .unwrap_or_default();
     Some(Cow::Owned(mask(uri, &sources)))
 }
-
