@@ -355,7 +355,7 @@ impl Client {
         }
     }
 
-    /// Fails the lookups whose time is up; a connection that has said nothing meanwhile is stuck.
+    /// Fails the lookups whose time is up, and the connections that are stuck.
     fn expire(&'static self) {
         let mut expired = Vec::new();
         let mut deadlines = self.deadlines.borrow_mut();
@@ -374,7 +374,7 @@ impl Client {
             if let Some((connection, answered)) = carrier {
                 connection.release();
                 let known = stuck.iter().any(|other| Rc::ptr_eq(other, &connection));
-                if !known && connection.is_stuck_since(answered) {
+                if !known && connection.is_stuck(answered, self.limits.timeout) {
                     stuck.push(connection);
                 }
             }
