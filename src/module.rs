@@ -224,9 +224,11 @@ unsafe fn register(
 
 /// A worker leaves: nginx complains of connections that are still open after this.
 unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
-    // SAFETY: nginx calls the hook with the live cycle.
-    if let Some(main) = unsafe { SessionRedis::main_conf(&*cycle) } {
-        store::stop_all(main);
+    // SAFETY: nginx calls the hook with the live cycle, and handles no event any more.
+    unsafe {
+        if let Some(main) = SessionRedis::main_conf(&*cycle) {
+            store::stop_all(main);
+        }
     }
 }
 

@@ -513,14 +513,18 @@ impl Client {
         }
     }
 
-    /// The worker leaves: closes all connections. Lookups that are under way then stay unanswered.
-    pub(super) fn stop(&'static self) {
+    /// The worker leaves: closes all connections, and frees the client. Lookups that are under way then stay
+    /// unanswered.
+    ///
+    /// # Safety
+    /// Nothing may use the client from now on: nginx runs no events and no requests any more.
+    pub(super) unsafe fn stop(&'static self) {
         let open: Vec<_> = self.connections.borrow().iter().flatten().map(Rc::clone).collect();
         open.iter().for_each(Connection::retire);
-        if let Some(events) = self.events.get() {
-            events.deadline.disarm();
-            events.probe.disarm();
-        }
+        drop(open);
+        // SAFETY: `start` leaked the box, and the caller vouches that this is its last use. Its events are
+        // disarmed as they are dropped.
+        drop(unsafe { Box::from_raw(ptr::from_ref(self).cast_mut()) });
     }
 
     /// Notes what became of a lookup.

@@ -294,9 +294,13 @@ pub(super) fn start_all(main: &MainConf, log: *mut ngx_log_t) {
 }
 
 /// The worker leaves.
-pub(super) fn stop_all(main: &MainConf) {
+///
+/// # Safety
+/// As for `Client::stop`.
+pub(super) unsafe fn stop_all(main: &MainConf) {
     for client in main.stores.iter().filter_map(|store| store.client()) {
-        client.stop();
+        // SAFETY: the caller vouches for it.
+        unsafe { client.stop() };
     }
 }
 

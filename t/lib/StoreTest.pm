@@ -13,7 +13,7 @@ use Test::More ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
-    cookie get id key lines_like put_sessions request seconds session_nginx session_of statuses until_found until_status
+    cookie get id keeps_its_size key lines_like put_sessions request seconds session_nginx session_of statuses until_found until_status
 );
 
 my @started;
@@ -119,6 +119,15 @@ sub seconds : prototype(&) ($code) {
     my $start = time;
     $code->();
     return time - $start;
+}
+
+# Memory has not grown since it was measured. (What checks memory keeps freed blocks.)
+sub keeps_its_size ($nginx, $before) {
+    SKIP: {
+        Test::More::skip('memory is checked otherwise', 1) if $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{ASAN_OPTIONS};
+        Test::More::cmp_ok($nginx->resident_kb - $before, '<', 1024, 'memory does not grow');
+    }
+    return;
 }
 
 # The lines of nginx's log that match.
