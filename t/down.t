@@ -95,7 +95,7 @@ my %mute = (
     'accepted, then silent' => [{ on => { '*' => [{ silence => 1 }] } }, qr/timed out/],
     'never accepted'        => [{ listen => 'never' }, qr/timed out/],
     'accepted, then closed' => [{ on => { connect => { close => 1 } } }, qr/closed the connection|broke/],
-    'accepted, then reset'  => [{ on => { connect => { reset => 1 } } }, qr/closed the connection|broke/],
+    'accepted, then reset'  => [{ on => { connect => { reset => 1 } } }, qr/closed the connection|broke|connect\(\) failed \(104/],
     'closed when asked'     => [{ on => { GET => { close => 1 }, PING => { close => 1 } } }, qr/closed the connection|broke/],
     'closed in mid-reply'   => [{ on => { GET => ["\$20\r\n{\"user\"", { close => 1 }], PING => { close => 1 } } }, qr/closed the connection/],
     'reset in mid-reply'    => [{ on => { GET => ["\$20\r\n{\"user\"", { reset => 1 }], PING => { reset => 1 } } }, qr/closed the connection|broke/],
