@@ -136,7 +136,7 @@ sub log_from ($from, $to = undef) {
 
 sub start_under_valgrind (@command) {
     my @options = $set{use_valgrind} =~ /\A\d+\z/
-        ? qw(--tool=memcheck --leak-check=full --keep-debuginfo=yes --show-possibly-lost=no --num-callers=100)
+        ? qw(--leak-check=full --show-possibly-lost=no --errors-for-leak-kinds=definite --keep-debuginfo=yes --num-callers=100)
         : split ' ', $set{use_valgrind};
     push @options, '--suppressions=valgrind.suppress' if -f 'valgrind.suppress';
     push @options, '--exit-on-first-error=yes' if $ENV{TEST_NGINX_VALGRIND_EXIT_ON_FIRST_ERR};
