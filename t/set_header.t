@@ -123,7 +123,7 @@ Cookie: sid=alice-0123456789ab
 --- more_headers eval
 [("Cookie: sid=alice-0123456789ab") x 8]
 --- values eval
-['x,z', '7 ; 8 ; 9', '["x","z"]', 'admin|editor', "1,\xc3\xa9", undef, undef, 'a,b']
+['x,z', '7 ; 8 ; 9', '["x","z"]', 'admin|editor', "1,\xc3\xa9", undef, '', 'a,b']
 
 
 

@@ -10,6 +10,7 @@ use SessionRedis;
 use SessionRedis::Stage qw(cookie id_of stage);
 
 our $stage = stage(alice => '{"id":1001,"token":"abc"}', broken => '{"id":');
+$ENV{TEST_NGINX_HTML_DIR} //= html_dir();
 no_root_location();
 quiet_logs();
 
@@ -310,7 +311,7 @@ qr/\AGET \/400 (?!.*x.user.id)/si
 === TEST 12: subrequests of a page that includes others
 --- config
     location = /page {
-        root $TEST_NGINX_SERVER_ROOT/html;
+        root $TEST_NGINX_HTML_DIR;
         ssi on;
         ssi_types *;
         default_type text/plain;
