@@ -276,7 +276,7 @@ fn status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let plan = view.plan?;
     let session = view.context?.session(plan)?;
-    value::text(&plan.user.as_ref()?.select(&session)).map(|user| text(user))
+    value::text(&plan.user.as_ref()?.select(&session)).map(text)
 }
 
 fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
