@@ -126,17 +126,17 @@ pub enum Invalid {
 }
 
 impl fmt::Display for Invalid {
-    /// Reads on after `session id `.
+    /// Reads on after `session id refused: `.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Alphabet => "holds a byte outside its alphabet",
-            Self::Encoding => "is not URL-encoded right",
-            Self::Long => "is too long",
-            Self::Reserved => "would name a lock",
-            Self::Short => "is too short",
-            Self::Signature => "has a wrong signature",
-            Self::Size => "is in a value over 4096 bytes",
-            Self::Unsigned => "has no signature",
+            Self::Alphabet => "a byte outside the alphabet",
+            Self::Encoding => "wrong URL-encoding",
+            Self::Long => "too long",
+            Self::Reserved => "it would name a lock",
+            Self::Short => "too short",
+            Self::Signature => "wrong signature",
+            Self::Size => "value over 4096 bytes",
+            Self::Unsigned => "no signature",
         })
     }
 }
