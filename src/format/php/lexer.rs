@@ -112,7 +112,7 @@ impl<'r> Lexer<'r> {
                 b"1;" => Token::Bool(true),
                 _ => return Err(Reason::Malformed),
             },
-            b'i' => Token::Int(number(self.until(b';')?)?),
+            b'i' => Token::Int(self.integer()?),
             b'd' => Token::Float(float(self.until(b';')?)?),
             b's' => Token::Text(self.quoted(b";")?),
             b'a' => Token::Array(self.count_before_brace()?),
@@ -128,8 +128,8 @@ impl<'r> Lexer<'r> {
                 Token::Opaque(content)
             }
             b'E' => Token::Case(self.quoted(b";")?),
-            b'R' => Token::Reference { slot: count(self.until(b';')?)?, takes_slot: false },
-            b'r' => Token::Reference { slot: count(self.until(b';')?)?, takes_slot: true },
+            b'R' => Token::Reference { slot: self.count(b';')?, takes_slot: false },
+            b'r' => Token::Reference { slot: self.count(b';')?, takes_slot: true },
             _ => return Err(Reason::Malformed),
         })
     }
@@ -174,7 +174,7 @@ impl<'r> Lexer<'r> {
 
     /// `LENGTH:"BYTES"` and what must follow it; the bytes are not escaped.
     fn quoted(&mut self, after: &[u8]) -> Result<&'r [u8], Reason> {
-        let length = count(self.until(b':')?)?;
+        let length = self.count(b':')?;
         self.expect(b"\"")?;
         let bytes = self.take(length)?;
         self.expect(b"\"")?;
@@ -182,24 +182,47 @@ impl<'r> Lexer<'r> {
         Ok(bytes)
     }
 
+    /// `-7;`.
+    fn integer(&mut self) -> Result<i64, Reason> {
+        let negative = self.raw.get(self.at) == Some(&b'-');
+        self.at += usize::from(negative);
+        let magnitude = i128::from(self.natural(b';')?);
+        i64::try_from(if negative { -magnitude } else { magnitude }).map_err(|_| Reason::Malformed)
+    }
+
+    /// A length, a count or a slot, and what ends it.
+    fn count(&mut self, end: u8) -> Result<usize, Reason> {
+        usize::try_from(self.natural(end)?).map_err(|_| Reason::Malformed)
+    }
+
+    /// Digits, and what ends them.
+    fn natural(&mut self, end: u8) -> Result<u64, Reason> {
+        let mut number = digit(self.byte()?)?;
+        loop {
+            let byte = self.byte()?;
+            if byte == end {
+                return Ok(number);
+            }
+            let longer =
+                number.checked_mul(10).and_then(|number| number.checked_add(digit(byte).ok()?));
+            number = longer.ok_or(Reason::Malformed)?;
+        }
+    }
+
     /// `COUNT:{`.
     fn count_before_brace(&mut self) -> Result<usize, Reason> {
-        let count = count(self.until(b':')?)?;
+        let count = self.count(b':')?;
         self.expect(b"{")?;
         Ok(count)
     }
 }
 
-/// A length or a count: digits only.
-fn count(text: &[u8]) -> Result<usize, Reason> {
-    if !text.first().is_some_and(u8::is_ascii_digit) {
-        return Err(Reason::Malformed);
+fn digit(byte: u8) -> Result<u64, Reason> {
+    if byte.is_ascii_digit() {
+        Ok(u64::from(byte - b'0'))
+    } else {
+        Err(Reason::Malformed)
     }
-    number(text)
-}
-
-fn number<N: std::str::FromStr>(text: &[u8]) -> Result<N, Reason> {
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Reason::Malformed)
 }
 
 fn float(text: &[u8]) -> Result<f64, Reason> {
@@ -211,6 +234,9 @@ fn float(text: &[u8]) -> Result<f64, Reason> {
         _ if text.iter().any(|b| b.is_ascii_alphabetic() && !b"eE".contains(b)) => {
             Err(Reason::Malformed)
         }
-        _ => number(text),
+        _ => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(Reason::Malformed),
     }
 }

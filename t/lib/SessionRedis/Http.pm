@@ -7,7 +7,7 @@ use warnings;
 use experimental 'signatures';
 
 use BlockTest::Response qw(parse_response);
-use Errno qw(EAGAIN EINPROGRESS EINTR EWOULDBLOCK);
+use Errno qw(EAGAIN EINTR EWOULDBLOCK);
 use Exporter 'import';
 use IO::Socket::INET;
 use IO::Socket::UNIX;
@@ -151,15 +151,17 @@ sub write_to ($run, $client) {
     if (defined $sent) {
         substr $client->{out}, 0, $sent, '';
     } elsif ($! != EAGAIN && $! != EINTR) {
-        $client->{out} = '';
+        $client->{refused} = $!{ECONNREFUSED};
+        $client->{out}     = '';
     }
     return;
 }
 
 sub read_from ($run, $client, $now) {
     my $got = sysread $client->{socket}, $client->{in}, 65536, length $client->{in};
-    if (!defined $got && ($! == EAGAIN || $! == EWOULDBLOCK || $! == EINTR)) {
-        return;
+    if (!defined $got) {
+        return if $! == EAGAIN || $! == EWOULDBLOCK || $! == EINTR;
+        $client->{refused} ||= $!{ECONNREFUSED};
     }
     my $length = response_length($client->{in}, !$got);
     if ($length) {
@@ -171,8 +173,7 @@ sub read_from ($run, $client, $now) {
         return done($run, $client, $kept);
     }
     return if $got;
-    my $refused = $client->{in} eq '' && !defined $got && $!{ECONNREFUSED};
-    $run->{result}{ $refused ? 'refused' : 'lost' }++;
+    $run->{result}{ $client->{refused} ? 'refused' : 'lost' }++;
     return done($run, $client);
 }
 

@@ -26,7 +26,7 @@ sub start ($class, %how) {
     $self->{pid} = spawn([valgrind(), binary(), arguments($self->{dir})], log => "$self->{dir}/logs/stderr");
     wait_for(sub {
         alive($self->{pid}) or die 'nginx does not start: ', $self->log;
-        return -s "$self->{dir}/nginx.pid" && $self->workers;
+        return -s "$self->{dir}/nginx.pid" && $self->workers == $self->{workers};
     }, what => 'nginx', seconds => 30);
     return $self;
 }
@@ -35,9 +35,11 @@ sub port ($self) { return $self->{port} }
 sub pid  ($self) { return $self->{pid} }
 sub dir  ($self) { return $self->{dir} }
 
-# The pids of the workers that take connections.
+# The pids of the workers that take connections. (Under valgrind processes bear no titles.)
 sub workers ($self) {
-    return grep { title($_) =~ /worker process\z/ } children($self->{pid});
+    my @children = children($self->{pid});
+    return grep { !$self->{old}{$_} } @children if valgrind();
+    return grep { title($_) =~ /worker process\z/ } @children;
 }
 
 # Reloads, with changed parts of the configuration if any are given, and waits until the new workers run.
@@ -47,8 +49,8 @@ sub reload ($self, %changes) {
     @$self{ keys %changes } = values %changes;
     $self->write_config;
     kill HUP => $self->{pid};
-    my %is_old = map { $_ => 1 } @old;
-    wait_for(sub { my @now = $self->workers; @now == $self->{workers} && !grep { $is_old{$_} } @now },
+    $self->{old} = { map { $_ => 1 } @old };
+    wait_for(sub { my @now = $self->workers; @now == $self->{workers} && !grep { $self->{old}{$_} } @now },
         what => 'the new workers', seconds => 30);
     return @old;
 }
@@ -68,7 +70,9 @@ sub resident_kb ($self) {
 # Leaves as "nginx -s quit" does. Returns its exit status, undef if it had to be killed.
 sub quit ($self, $seconds = 10) {
     my $status = stop(delete $self->{pid}, signal => 'QUIT', seconds => $seconds);
-    die "valgrind found errors: ", $self->log if defined $status && $status >> 8 == VALGRIND_ERROR;
+    my $code   = VALGRIND_ERROR;
+    die 'valgrind found errors: ', $self->log
+        if valgrind() && ((defined $status && $status >> 8 == $code) || $self->log =~ /exited with code $code$/m);
     return $status;
 }
 
@@ -120,7 +124,8 @@ sub arguments ($dir) {
 sub valgrind () {
     return if !$ENV{TEST_NGINX_USE_VALGRIND};
     my @suppressions = -f 'valgrind.suppress' ? '--suppressions=valgrind.suppress' : ();
-    return ('valgrind', '-q', '--leak-check=full', '--show-possibly-lost=no', '--error-exitcode=' . VALGRIND_ERROR, @suppressions);
+    return ('valgrind', '-q', '--leak-check=full', '--show-possibly-lost=no',
+        '--errors-for-leak-kinds=definite', '--error-exitcode=' . VALGRIND_ERROR, @suppressions);
 }
 
 sub write_config ($self) {
