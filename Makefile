@@ -1,0 +1,87 @@
+# The module, built against the nginx found on the machine (NGINX=system, Debian's nginx-dev), against
+# the one that the nginx-src crate carries (NGINX=vendored), or against NGINX_BUILD_DIR.
+
+NGINX   ?= system
+CARGO   ?= cargo
+MODULE   = ngx_http_session_redis_module
+OUT      = objs/$(NGINX)
+SO       = $(OUT)/$(MODULE).so
+MODULES ?= /usr/lib/nginx/modules
+
+# What the vendored nginx has beyond its crate's defaults: what Debian's has, for the same tests.
+VENDORED_ARGS = --with-debug --with-http_auth_request_module --with-http_stub_status_module
+
+ifeq ($(NGINX),vendored)
+BINARY   = $(CURDIR)/$(OUT)/nginx
+FEATURES = --features vendored
+BUILD_ENV = env -u NGINX_BUILD_DIR -u NGINX_SOURCE_DIR NGX_CONFIGURE_ARGS="$(VENDORED_ARGS)"
+else
+BINARY   = $(or $(TEST_NGINX_BINARY),$(shell command -v nginx || echo /usr/sbin/nginx))
+BUILD_ENV = env NGINX_BUILD_DIR="$(or $(NGINX_BUILD_DIR),$(CURDIR)/$(OUT)/nginx/objs)"
+CONFIGURED = $(if $(NGINX_BUILD_DIR),,$(OUT)/nginx/objs/Makefile)
+endif
+
+TARGET = $(OUT)/target
+BUILD  = $(BUILD_ENV) $(CARGO) build --quiet --release --lib --target-dir $(TARGET) $(FEATURES)
+TEST_ENV = TEST_NGINX_BINARY=$(BINARY) TEST_NGINX_LOAD_MODULES=$(CURDIR)/$(SO)
+PROVE ?= prove
+
+.PHONY: all build demo test unit suite bench lint fuzz install deps clean help
+.DEFAULT_GOAL := all
+
+all: build ## Build the module
+
+# A running worker maps the file: it is replaced, never written to.
+build: $(CONFIGURED)
+	@mkdir -p $(OUT)
+	$(BUILD)
+	@cp $(TARGET)/release/lib$(MODULE).so $(SO).new && mv $(SO).new $(SO)
+ifeq ($(NGINX),vendored)
+	@cp "$$(ls -t $(TARGET)/release/build/nginx-sys-*/out/objs/nginx | head -n 1)" $(BINARY).new
+	@mv $(BINARY).new $(BINARY)
+endif
+	@echo "built $(SO)"
+
+objs/system/nginx/objs/Makefile: auto/system
+	auto/system objs/system/nginx
+
+demo: ## Install what is missing, build, log a user in, show what the backend got (ARGS=--once ends by itself)
+	./deps.sh build demo
+	$(MAKE) --no-print-directory build
+	MODULE=$(CURDIR)/$(SO) NGINX=$(BINARY) demo/run.sh $(ARGS)
+
+test: ## All tests: the plain half, then the module in both nginxes
+	./deps.sh build test
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory NGINX=system suite
+	$(MAKE) --no-print-directory NGINX=vendored suite
+
+unit: ## The plain half, without nginx
+	$(CARGO) test --quiet --no-default-features
+
+suite: build ## The test suite in one nginx
+	$(TEST_ENV) $(PROVE) $(TESTS)
+
+TESTS ?= t/ nginx-conf/
+
+bench: ## The module beside what it replaces, figures in bench/results
+	./deps.sh build test bench
+	$(MAKE) --no-print-directory build
+	MODULE=$(CURDIR)/$(SO) NGINX=$(BINARY) bench/run.sh $(ARGS)
+
+lint: $(CONFIGURED) ## Formatting and lints; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet --no-default-features --all-targets -- -D warnings
+	$(BUILD_ENV) $(CARGO) clippy --quiet --target-dir $(TARGET) $(FEATURES) -- -D warnings
+
+install: build ## Install the module into nginx's directory of modules
+	install -D -m 644 $(SO) $(DESTDIR)$(MODULES)/$(MODULE).so
+
+deps: ## Install what a fresh Debian 12 lacks
+	./deps.sh build test demo bench
+
+clean: ## Remove what was built
+	rm -rf objs target
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

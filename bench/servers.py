@@ -1,0 +1,134 @@
+"""The servers of a run: Redis, the backend, a front for each variant and the service of auth_request. All end with the run."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import sessions
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Failure(Exception):
+    """What the user is told, without a traceback."""
+
+
+class Servers:
+    """A context: what was started in it is gone when it is left, however it is left."""
+
+    def __init__(self, nginx):
+        self.nginx = nginx
+        self.children = []
+        self.ports = {name: free_port() for name in ("REDIS", "BACKEND", "AUTH")}
+
+    def __enter__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="session-redis-bench."))
+        (self.dir / "tmp").mkdir()
+        return self
+
+    def __exit__(self, *_):
+        for child in self.children:
+            signal_group(child, signal.SIGTERM)
+        for child in self.children:
+            try:
+                child.wait(5)
+            except subprocess.TimeoutExpired:
+                signal_group(child, signal.SIGKILL)
+                child.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def redis(self):
+        """Starts Redis without persistence. Answers its process id."""
+        command = ["redis-server", "--port", str(self.ports["REDIS"]), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.dir)]
+        return self.start("redis", command, self.ports["REDIS"])
+
+    def backend(self):
+        """Starts the backend. Answers the process id of its worker."""
+        return self.start_nginx("backend", self.fill(HERE / "backend.conf"), self.ports["BACKEND"])
+
+    def auth_service(self):
+        command = ["node", str(HERE / "auth-service.js"), str(self.ports["AUTH"]), str(self.ports["REDIS"])]
+        return self.start("auth-service", command, self.ports["AUTH"])
+
+    def front(self, name, variant, load=(), peers="", environment=None):
+        """Starts the nginx of a variant. Answers its port and the process id of its worker."""
+        port = free_port()
+        words = {"NAME": name, "PORT": port, "PEERS": peers, "SECRET": sessions.SECRET}
+        words["LOAD"] = "\n".join(f"load_module {module};" for module in load)
+        (self.dir / f"{name}.variant.conf").write_text(self.fill(HERE / "variants" / f"{variant}.conf", words))
+        return port, self.start_nginx(name, self.fill(HERE / "front.conf", words), port, environment)
+
+    def fill(self, path, words=None):
+        # as root the workers stay root: what they read (Lua's files) may be in a folder that is closed to others
+        user = "user root;" if os.geteuid() == 0 else ""
+        text = path.read_text()
+        for word, value in {"DIR": self.dir, "USER": user, **self.ports, **(words or {})}.items():
+            text = text.replace(f"@{word}@", str(value))
+        return text
+
+    def start_nginx(self, name, text, port, environment=None):
+        conf = self.dir / f"{name}.conf"
+        conf.write_text(text)
+        log = str(self.dir / f"{name}.log")
+        command = [self.nginx, "-e", log, "-p", str(self.dir), "-c", str(conf), "-g", "daemon off;"]
+        master = self.start(name, command, port, environment)
+        workers = children_of(master)
+        if len(workers) != 1:
+            raise Failure(f"nginx of {name} has {len(workers)} workers instead of one")
+        return workers[0]
+
+    def start(self, name, command, port, environment=None):
+        """Starts a server in a process group of its own and waits until it listens. It ends too if this program is killed."""
+        out = open(self.dir / f"{name}.out", "wb")
+        child = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "TERM", "--", *command],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env={**os.environ, **(environment or {})},
+        )
+        self.children.append(child)
+        deadline = time.monotonic() + 10
+        while not listens(port):
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise Failure(f"{name} did not start:\n{self.said(name)}")
+            time.sleep(0.02)
+        return child.pid
+
+    def said(self, name):
+        """The last lines that a server wrote."""
+        files = [self.dir / f"{name}.out", self.dir / f"{name}.log"]
+        return "\n".join(line for file in files if file.exists() for line in file.read_text(errors="replace").splitlines()[-10:])
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def children_of(parent):
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(") ")[2].split()
+            except OSError:  # gone meanwhile
+                continue
+            if int(fields[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
+def signal_group(child, number):
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,50 @@
+#!/usr/bin/perl
+# Loads each configuration of this folder with "nginx -t" and wants no word of complaint, not even a warning.
+#
+# The module is taken from TEST_NGINX_LOAD_MODULES, nginx from TEST_NGINX_BINARY, as the tests in t/ do. Each file is read as it is but
+# for nginx' temporary folders and its access log, which Debian has where only root may write. The secrets that they name lie here as samples.
+use strict;
+use warnings;
+
+use Cwd qw(realpath);
+use File::Basename qw(basename dirname);
+use File::Copy qw(copy);
+use File::Temp qw(tempdir);
+use Test::More;
+
+my $here   = dirname(realpath($0));
+my $module = realpath($ENV{TEST_NGINX_LOAD_MODULES} || "$here/../objs/ngx_http_session_redis_module.so");
+my $nginx  = $ENV{TEST_NGINX_BINARY} || '/usr/sbin/nginx';
+my @confs  = sort glob "$here/*.conf";
+
+my $prefix = tempdir('session-redis-conf.XXXXXX', TMPDIR => 1, CLEANUP => 1);
+mkdir "$prefix/$_" for qw(modules conf logs tmp);
+symlink $module, "$prefix/modules/ngx_http_session_redis_module.so";
+copy_secret($_) for qw(session.secret redis.password);
+
+plan tests => 2 * @confs;
+for my $conf (@confs) {
+    my $name = basename($conf);
+    my $text = slurp($conf);
+    my ($shows) = $text =~ /\A# (.+)/;
+    ok($shows, "$name says what it shows");
+
+    my $access_log = $text =~ /^\s*access_log/m ? '' : 'access_log logs/access.log;';
+    $text =~ s/^http \{/http { @{[map { "${_}_temp_path tmp\/$_;" } qw(client_body proxy fastcgi uwsgi scgi)]} $access_log/m;
+    spew("$prefix/conf/$name", $text);
+    my $said = `'$nginx' -t -q -e stderr -p '$prefix' -c 'conf/$name' -g 'pid logs/nginx.pid;' 2>&1`;
+    is("$?: $said", '0: ', "$name is loaded");
+}
+
+# Readable by nginx' workers and by nobody else, as a secret should be.
+sub copy_secret {
+    my $name = shift;
+    copy("$here/$name", "$prefix/conf/$name") or die "$name: $!";
+    my $group = getgrnam('nogroup');
+    chown 0, $group, "$prefix/conf/$name" if $> == 0 && defined $group;
+    chmod 0640, "$prefix/conf/$name";
+}
+
+sub slurp { open my $file, '<', $_[0] or die "$_[0]: $!"; local $/; return <$file> }
+
+sub spew { my ($path, $text) = @_; open my $file, '>', $path or die "$path: $!"; print {$file} $text }

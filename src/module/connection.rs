@@ -1,0 +1,621 @@
+//! One pipelined connection to a server of a store, on nginx's event loop.
+
+use core::cell::{Cell, RefCell};
+use core::ffi::{c_int, c_void};
+use core::mem::MaybeUninit;
+use core::ptr;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use nginx_sys::{
+    getsockopt, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno,
+    ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting, ngx_handle_read_event,
+    ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t, ngx_post_event,
+    ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_str_t, socklen_t,
+    NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
+};
+
+use super::address::{SocketAddress, Target};
+use super::client::Client;
+use super::event::Event;
+use super::lookup::{Lookup, Query};
+use super::resolver;
+use crate::store::command;
+use crate::store::dialogue::Dialogue;
+use crate::store::error::Failure;
+use crate::store::fetched::{classify_count, classify_get, classify_pttl, Fetched};
+use crate::store::resp::{Reader, Reply};
+
+/// Bytes read at once.
+const READ: usize = 32 * 1024;
+/// Reads in one turn of the loop, so that one large value does not hold up the worker.
+const READS: usize = 8;
+/// An output buffer larger than this is given back once it is empty.
+const SPARE: usize = 64 * 1024;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Resolving,
+    Connecting,
+    Handshake,
+    Ready,
+    Closed,
+}
+
+/// What a reply is for.
+enum Slot {
+    Value(Rc<Lookup>),
+    Ttl(Rc<Lookup>),
+    Deleted(Rc<Lookup>),
+    /// A touch; `longer` when it was sent in the form that never shortens.
+    Touched {
+        longer: bool,
+    },
+}
+
+/// Kept by the client's list of its server while it is open, and by the lookups that it carries.
+pub(super) struct Connection {
+    client: &'static Client,
+    server: usize,
+    /// Opened to see whether the server is back.
+    probe: Cell<bool>,
+    state: Cell<State>,
+    link: Cell<*mut ngx_connection_t>,
+    pub(super) resolving: Cell<*mut ngx_resolver_ctx_t>,
+    /// Why an address that the resolver had at hand could not be connected to.
+    pub(super) unresolved: RefCell<Option<Failure>>,
+    dialogue: RefCell<Option<Dialogue>>,
+    /// Commands not yet written; those of a handshake are written before.
+    output: RefCell<Output>,
+    reader: RefCell<Reader>,
+    slots: RefCell<VecDeque<Slot>>,
+    /// Replies to lookups so far.
+    answered: Cell<u64>,
+    /// Lookups carried that somebody may wait for.
+    waiting: Cell<usize>,
+    flush: RefCell<Option<Event>>,
+}
+
+#[derive(Default)]
+struct Output {
+    handshake: Vec<u8>,
+    commands: Vec<u8>,
+    /// Bytes of the first non-empty buffer that are written already.
+    sent: usize,
+}
+
+impl Connection {
+    /// Begins to connect. Fails at once where the system does.
+    pub(super) fn open(
+        client: &'static Client,
+        server: usize,
+        probe: bool,
+    ) -> Result<Rc<Self>, Failure> {
+        let connection = Rc::new(Self {
+            client,
+            server,
+            probe: Cell::new(probe),
+            state: Cell::new(State::Resolving),
+            link: Cell::new(ptr::null_mut()),
+            resolving: Cell::new(ptr::null_mut()),
+            unresolved: RefCell::new(None),
+            dialogue: RefCell::new(None),
+            output: RefCell::default(),
+            reader: RefCell::new(Reader::new(client.limits())),
+            slots: RefCell::default(),
+            answered: Cell::new(0),
+            waiting: Cell::new(0),
+            flush: RefCell::new(None),
+        });
+        let data = Rc::as_ptr(&connection).cast_mut().cast::<c_void>();
+        *connection.flush.borrow_mut() = Some(Event::new(on_flush, data, client.log()));
+        match client.target(server) {
+            Target::Address(address) => connection.connect(address)?,
+            Target::Name(name) => resolver::begin(&connection, client, name)?,
+        }
+        Ok(connection)
+    }
+
+    pub(super) fn target(&self) -> &'static Target {
+        self.client.target(self.server)
+    }
+
+    pub(super) fn server(&self) -> usize {
+        self.server
+    }
+
+    /// Whether its name was neither resolved nor found to have no address.
+    pub(super) fn is_resolving(&self) -> bool {
+        self.state.get() == State::Resolving && self.unresolved.borrow().is_none()
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.state.get() != State::Closed
+    }
+
+    /// Lookups under way on it.
+    pub(super) fn load(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// Connects to an address.
+    pub(super) fn connect(self: &Rc<Self>, address: &SocketAddress) -> Result<(), Failure> {
+        // SAFETY: all zeroes are a valid, unconnected peer.
+        let mut peer: ngx_peer_connection_t = unsafe { core::mem::zeroed() };
+        let mut name =
+            ngx_str_t { len: address.name.len(), data: address.name.as_ptr().cast_mut() };
+        peer.sockaddr = address.as_ptr();
+        peer.socklen = address.len();
+        peer.name = &mut name;
+        peer.get = Some(ngx_event_get_peer);
+        peer.log = self.client.quiet_log();
+
+        self.state.set(State::Connecting);
+        // SAFETY: the peer and what it points to outlive the call, which keeps none of it.
+        let rc = unsafe { ngx_event_connect_peer(&mut peer) };
+        let Some(link) = ptr::NonNull::new(peer.connection)
+            .filter(|_| rc == NGX_OK as ngx_int_t || rc == NGX_AGAIN as ngx_int_t)
+        else {
+            return Err(Failure::Connect(ngx_errno()));
+        };
+
+        let link = link.as_ptr();
+        self.link.set(link);
+        // SAFETY: nginx gave us the connection; its events live as long. This object is freed only
+        // after `close` has given the connection back.
+        unsafe {
+            (*link).data = Rc::as_ptr(self).cast_mut().cast();
+            (*(*link).read).handler = Some(on_read);
+            (*(*link).write).handler = Some(on_write);
+            (*link).set_idle(1);
+            // A worker that is exiting waits for lookups, by their deadline, not for a connect.
+            (*(*link).write).set_cancelable(1);
+            ngx_add_timer((*link).write, self.client.connect_timeout() as ngx_msec_t);
+        }
+        self.note_waiting();
+        if rc == NGX_OK as ngx_int_t {
+            self.connected();
+        }
+        Ok(())
+    }
+
+    fn connected(self: &Rc<Self>) {
+        let mut output = self.output.borrow_mut();
+        let dialogue =
+            Dialogue::begin(self.client.login(), self.probe.get(), &mut output.handshake);
+        drop(output);
+        self.state.set(State::Handshake);
+        *self.dialogue.borrow_mut() = Some(dialogue);
+        self.end_handshake();
+        self.post_flush();
+    }
+
+    /// Goes on to lookups if the handshake is over.
+    fn end_handshake(self: &Rc<Self>) {
+        if !self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done) {
+            return;
+        }
+        self.state.set(State::Ready);
+        self.stop_timer();
+        self.post_flush();
+        if self.probe.replace(false) {
+            self.client.probe_succeeded(self.server);
+        }
+    }
+
+    /// Sends the commands of a lookup with the next flush.
+    pub(super) fn ask(self: &Rc<Self>, lookup: &Rc<Lookup>) {
+        let mut output = self.output.borrow_mut();
+        let mut slots = self.slots.borrow_mut();
+        match &lookup.query {
+            Query::Fetch { key, ttl } => {
+                command::get(&mut output.commands, key);
+                slots.push_back(Slot::Value(Rc::clone(lookup)));
+                if *ttl {
+                    command::pttl(&mut output.commands, key);
+                    slots.push_back(Slot::Ttl(Rc::clone(lookup)));
+                }
+            }
+            Query::Delete { key } => {
+                command::del(&mut output.commands, &[key]);
+                slots.push_back(Slot::Deleted(Rc::clone(lookup)));
+            }
+        }
+        drop((output, slots));
+        lookup.carry(self, self.answered.get());
+        self.waiting.set(self.waiting.get() + 1);
+        self.note_waiting();
+        self.post_flush();
+    }
+
+    /// Extends the life of a key, which nobody waits for.
+    pub(super) fn touch(self: &Rc<Self>, key: &[u8], ms: u64, longer: bool) {
+        let mut output = self.output.borrow_mut();
+        match longer {
+            true => command::pexpire_longer(&mut output.commands, key, ms),
+            false => command::pexpire(&mut output.commands, key, ms),
+        }
+        drop(output);
+        self.slots.borrow_mut().push_back(Slot::Touched { longer });
+        self.post_flush();
+    }
+
+    /// Whether any reply has come since the connection had given `answered`.
+    pub(super) fn is_stuck_since(&self, answered: u64) -> bool {
+        self.is_open() && self.answered.get() == answered
+    }
+
+    /// A lookup that it carried has been answered or given up.
+    pub(super) fn release(self: &Rc<Self>) {
+        self.waiting.set(self.waiting.get().saturating_sub(1));
+        self.note_waiting();
+    }
+
+    /// Tells nginx whether the connection is idle: one that is may be closed when the worker exits.
+    fn note_waiting(&self) {
+        if let Some(link) = ptr::NonNull::new(self.link.get()) {
+            // SAFETY: the connection is ours until `close`.
+            unsafe { (*link.as_ptr()).set_idle((self.waiting.get() == 0).into()) };
+        }
+    }
+
+    fn post_flush(&self) {
+        if !matches!(self.state.get(), State::Handshake | State::Ready) {
+            return;
+        }
+        if let Some(flush) = &*self.flush.borrow() {
+            flush.post();
+        }
+    }
+
+    fn write(self: &Rc<Self>) -> Result<(), Failure> {
+        let link = self.link.get();
+        let ready = self.state.get() == State::Ready;
+        let Some(link) = ptr::NonNull::new(link).map(ptr::NonNull::as_ptr) else { return Ok(()) };
+        let mut output = self.output.borrow_mut();
+        let Output { handshake, commands, sent } = &mut *output;
+
+        for (buffer, may) in [(handshake, true), (commands, ready)] {
+            if !may || buffer.is_empty() {
+                continue;
+            }
+            while *sent < buffer.len() {
+                // SAFETY: the connection is open; `send` reads the bytes during the call only.
+                let n = unsafe {
+                    let Some(send) = (*link).send else { return Err(Failure::Closed) };
+                    send(link, buffer.as_mut_ptr().add(*sent), buffer.len() - *sent)
+                };
+                match usize::try_from(n) {
+                    Ok(n) if n > 0 => *sent += n,
+                    _ if n == NGX_AGAIN as isize => {
+                        // SAFETY: the connection is open.
+                        let rc = unsafe { ngx_handle_write_event((*link).write, 0) };
+                        return match rc == NGX_OK as ngx_int_t {
+                            true => Ok(()),
+                            false => Err(Failure::Broken(ngx_errno())),
+                        };
+                    }
+                    _ => return Err(Failure::Broken(ngx_errno())),
+                }
+            }
+            *sent = 0;
+            buffer.clear();
+            buffer.shrink_to(SPARE);
+        }
+        Ok(())
+    }
+
+    /// Reads what is there and hands it out. May run requests, and so end with the connection closed.
+    fn read(self: &Rc<Self>) -> Result<(), Failure> {
+        for _ in 0..READS {
+            let Some(link) = ptr::NonNull::new(self.link.get()) else { return Ok(()) };
+            let link = link.as_ptr();
+            let mut buffer = [const { MaybeUninit::<u8>::uninit() }; READ];
+            // SAFETY: the connection is open; `recv` writes at most READ bytes to the buffer.
+            let n = unsafe {
+                let Some(recv) = (*link).recv else { return Err(Failure::Closed) };
+                recv(link, buffer.as_mut_ptr().cast(), READ)
+            };
+            match usize::try_from(n) {
+                Ok(0) => return Err(Failure::Closed),
+                Ok(n) => {
+                    // SAFETY: `recv` has written n bytes.
+                    let input = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast(), n) };
+                    self.digest(input)?;
+                }
+                Err(_) if n == NGX_AGAIN as isize => {
+                    // SAFETY: the connection is open.
+                    let rc = unsafe { ngx_handle_read_event((*link).read, 0) };
+                    return match rc == NGX_OK as ngx_int_t {
+                        true => Ok(()),
+                        false => Err(Failure::Broken(ngx_errno())),
+                    };
+                }
+                Err(_) => return Err(Failure::Broken(ngx_errno())),
+            }
+        }
+        if let Some(link) = ptr::NonNull::new(self.link.get()) {
+            // SAFETY: the connection is open; closing it takes the event out of the queue.
+            unsafe { ngx_post_event((*link.as_ptr()).read, &raw mut ngx_posted_next_events) };
+        }
+        Ok(())
+    }
+
+    fn digest(self: &Rc<Self>, mut input: &[u8]) -> Result<(), Failure> {
+        while self.is_open() {
+            let reply = self.reader.borrow_mut().next(&mut input).map_err(Failure::Protocol)?;
+            match reply {
+                None => return Ok(()),
+                Some(Reply::Push(_)) => {}
+                Some(reply) if self.state.get() == State::Handshake => {
+                    let mut dialogue = self.dialogue.borrow_mut();
+                    if let Some(dialogue) = &mut *dialogue {
+                        dialogue.take(reply)?;
+                    }
+                    drop(dialogue);
+                    self.end_handshake();
+                }
+                Some(reply) => self.hand_out(reply)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a reply to whom it belongs: the oldest command without one.
+    fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
+        let slot = self.slots.borrow_mut().pop_front();
+        // Answers nobody asked for: from here on replies and commands may no longer belong together.
+        let Some(slot) = slot else { return Err(unasked(reply)) };
+        self.answered.set(self.answered.get() + 1);
+
+        match slot {
+            Slot::Value(lookup) => {
+                let fetched = classify_get(reply);
+                if lookup.is_done() {
+                    return self.late(&fetched);
+                }
+                let fetched = owned(fetched);
+                let two = matches!(lookup.query, Query::Fetch { ttl: true, .. });
+                match fetched {
+                    Fetched::Failed(failure) => return self.refused(&lookup, failure),
+                    fetched if two => *lookup.value.borrow_mut() = Some(fetched),
+                    fetched => self.client.answer(&lookup, fetched, None, self.server),
+                }
+            }
+            Slot::Ttl(lookup) => {
+                // The first of the two replies may have ended the lookup.
+                if let Some(fetched) = lookup.value.take().filter(|_| !lookup.is_done()) {
+                    self.client.answer(&lookup, fetched, classify_pttl(reply).ok(), self.server);
+                }
+            }
+            Slot::Deleted(lookup) => match classify_count(reply) {
+                Ok(_) if lookup.is_done() => {}
+                Ok(_) => self.client.answer(&lookup, Fetched::Missing, None, self.server),
+                Err(failure) => return self.refused(&lookup, failure),
+            },
+            Slot::Touched { longer } => {
+                if let Err(Failure::Server(error)) = classify_count(reply) {
+                    self.client.touch_refused(self.server, &error, longer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer to a lookup that was given up.
+    fn late(&self, fetched: &Fetched) -> Result<(), Failure> {
+        match fetched {
+            Fetched::Failed(failure) if failure.closes_connection() => Err(failure.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(self: &Rc<Self>, lookup: &Rc<Lookup>, failure: Failure) -> Result<(), Failure> {
+        if failure.closes_connection() {
+            // Goes back to the others, which are tried again with them.
+            self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
+            return Err(failure);
+        }
+        if failure.counts_against_server() {
+            self.client.server_failed(self.server, &failure);
+        }
+        self.client.try_again(lookup, &failure, self.server, false);
+        Ok(())
+    }
+
+    /// Closes the connection and sends its lookups elsewhere, or fails them.
+    pub(super) fn fail(self: &Rc<Self>, failure: &Failure) {
+        if !self.is_open() {
+            return;
+        }
+        let reused = self.answered.get() > 0;
+        let slots = self.slots.take();
+        self.close();
+        self.client.forget(self);
+
+        if self.probe.replace(false) {
+            self.client.probe_failed(self.server);
+        } else if !(reused && failure.is_retryable_on_fresh_connection())
+            && failure.counts_against_server()
+            && !(slots.is_empty() && matches!(failure, Failure::Closed | Failure::Broken(_)))
+        {
+            self.client.server_failed(self.server, failure);
+        }
+
+        for slot in slots {
+            if let Slot::Value(lookup) | Slot::Deleted(lookup) = slot {
+                if !lookup.is_done() {
+                    self.client.try_again(&lookup, failure, self.server, reused);
+                }
+            } else if let Slot::Ttl(lookup) = slot {
+                // Its first reply was read, its second is lost: ask for both again.
+                if !lookup.is_done() && lookup.value.take().is_some() {
+                    self.client.try_again(&lookup, failure, self.server, reused);
+                }
+            }
+        }
+    }
+
+    fn stop_timer(&self) {
+        if let Some(link) = ptr::NonNull::new(self.link.get()) {
+            // SAFETY: the connection is open, its events with it.
+            unsafe {
+                let write = (*link.as_ptr()).write;
+                if (*write).timer_set() != 0 {
+                    ngx_del_timer(write);
+                }
+            }
+        }
+    }
+
+    /// Gives the connection back to nginx. Lookups stay where they are.
+    fn close(&self) {
+        self.state.set(State::Closed);
+        let resolving = self.resolving.replace(ptr::null_mut());
+        if !resolving.is_null() {
+            // SAFETY: the question is under way; nginx forgets it and does not call us.
+            unsafe { ngx_resolve_name_done(resolving) };
+        }
+        let link = self.link.replace(ptr::null_mut());
+        if !link.is_null() {
+            // SAFETY: the connection is ours and open; its timers and posted events go with it.
+            unsafe { ngx_close_connection(link) };
+        }
+        // The handler of a posted flush must not find a freed object.
+        self.flush.take();
+    }
+
+    /// The error of a connect under way, if it failed.
+    fn connect_error(&self) -> Option<c_int> {
+        let link = self.link.get();
+        let mut error: c_int = 0;
+        let mut len = size_of::<c_int>() as socklen_t;
+        // SAFETY: the descriptor is open; the kernel writes an int.
+        let rc = unsafe {
+            getsockopt(
+                (*link).fd,
+                SOL_SOCKET as c_int,
+                SO_ERROR as c_int,
+                ptr::from_mut(&mut error).cast(),
+                &mut len,
+            )
+        };
+        match (rc, error) {
+            (0, 0) => None,
+            (0, error) => Some(error),
+            _ => Some(ngx_errno()),
+        }
+    }
+
+    /// The worker exits, or nginx wants the connection for another use.
+    fn must_close(&self) -> bool {
+        let link = self.link.get();
+        // SAFETY: the caller saw that the connection is open; nginx writes both on this thread.
+        self.waiting.get() == 0 && unsafe { (*link).close() != 0 || (*link).error() != 0 }
+    }
+
+    /// A worker that is exiting keeps no connection that nobody waits for.
+    fn close_if_exiting(self: &Rc<Self>) {
+        // SAFETY: nginx writes the variable on this thread only.
+        let exiting = unsafe { ngx_exiting != 0 };
+        if exiting && self.is_open() && self.waiting.get() == 0 && self.slots.borrow().is_empty() {
+            self.retire();
+        }
+    }
+
+    /// Closes the connection without blame; touches that are not answered yet were sent at least.
+    fn retire(self: &Rc<Self>) {
+        let _ = self.write();
+        self.close();
+        self.client.forget(self);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn owned(fetched: Fetched<'_>) -> Fetched<'static> {
+    match fetched {
+        Fetched::Value(value) => Fetched::Value(value.into_owned().into()),
+        Fetched::Missing => Fetched::Missing,
+        Fetched::WrongType => Fetched::WrongType,
+        Fetched::TooLarge(bytes) => Fetched::TooLarge(bytes),
+        Fetched::Failed(failure) => Fetched::Failed(failure),
+    }
+}
+
+/// A server that refuses the connection itself says so unasked.
+fn unasked(reply: Reply<'_>) -> Failure {
+    match reply {
+        Reply::Error(error) => Failure::Server(error),
+        _ => Failure::Unexpected,
+    }
+}
+
+/// The connection object of an event's connection.
+///
+/// # Safety
+/// `link` must be the open connection of a `Connection`, which set itself as its data.
+unsafe fn connection_of(link: *mut ngx_connection_t) -> Rc<Connection> {
+    // SAFETY: an open connection is kept alive by its client's list or by its resolver's question.
+    unsafe { shared((*link).data) }
+}
+
+/// Another owner of the connection that `data` points to.
+///
+/// # Safety
+/// `data` must come from `Rc::as_ptr` of a connection that is alive.
+pub(super) unsafe fn shared(data: *mut c_void) -> Rc<Connection> {
+    let connection = data.cast_const().cast::<Connection>();
+    // SAFETY: the caller vouches that an owner exists.
+    unsafe {
+        Rc::increment_strong_count(connection);
+        Rc::from_raw(connection)
+    }
+}
+
+unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
+    // SAFETY: nginx calls the handler with the event of our open connection.
+    let connection = unsafe { connection_of((*event).data.cast()) };
+    if connection.must_close() {
+        return connection.retire();
+    }
+    if connection.state.get() == State::Connecting {
+        return;
+    }
+    if let Err(failure) = connection.read() {
+        connection.fail(&failure);
+    }
+    connection.close_if_exiting();
+}
+
+unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
+    // SAFETY: as in `on_read`.
+    let (connection, timed_out) =
+        unsafe { (connection_of((*event).data.cast()), (*event).timedout() != 0) };
+    if timed_out {
+        return connection.fail(&Failure::ConnectTimeout);
+    }
+    if connection.state.get() == State::Connecting {
+        match connection.connect_error() {
+            Some(error) => return connection.fail(&Failure::Connect(error)),
+            None => connection.connected(),
+        }
+    }
+    if let Err(failure) = connection.write() {
+        connection.fail(&failure);
+    }
+}
+
+unsafe extern "C" fn on_flush(event: *mut ngx_event_t) {
+    // SAFETY: the event is owned by the connection and goes with it.
+    let connection = unsafe { shared((*event).data) };
+    if let Err(failure) = connection.write() {
+        connection.fail(&failure);
+    }
+}
+
+const _: () = assert!(NGX_ERROR < 0);

@@ -1,0 +1,184 @@
+//! What is known of one request's session.
+
+use core::cell::{Cell, RefCell};
+use core::ptr::NonNull;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ngx::http::HttpModule;
+use serde_json::Value;
+
+use super::lookup::Lookup;
+use super::plan::{KeyRule, Plan};
+use super::pool;
+use super::request::Request;
+use super::store::Store;
+use super::SessionRedis;
+use crate::format::{Pipeline, Undecodable};
+use crate::policy::Status;
+use crate::session::id::SessionId;
+
+/// How far the request has come in the location that it is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing was done here yet.
+    New,
+    /// A lookup is under way.
+    Waiting,
+    /// The outcome is known, headers are set.
+    Settled,
+}
+
+/// Lives in the pool of the client's request; subrequests see it, internal redirects keep it.
+pub(super) struct Context {
+    pub(super) progress: Cell<Progress>,
+    pub(super) status: Cell<Status>,
+    /// The plan that was followed last.
+    pub(super) plan: RefCell<Option<Rc<Plan>>>,
+    pub(super) id: RefCell<Option<SessionId>>,
+    pub(super) key: RefCell<Vec<u8>>,
+    pub(super) lookup: RefCell<Option<Rc<Lookup>>>,
+    pub(super) result: RefCell<Option<LookedUp>>,
+    /// The peer may send the headers that we would set.
+    pub(super) trusted: Cell<bool>,
+    pub(super) injected: Cell<bool>,
+    pub(super) touched: Cell<bool>,
+}
+
+/// The outcome of a lookup, and by what it was found: where these are equal it is good again.
+pub(super) struct LookedUp {
+    pub(super) store: Rc<Store>,
+    pub(super) key: Vec<u8>,
+    pub(super) format: Pipeline,
+    pub(super) status: Status,
+    /// The session as it is stored.
+    pub(super) raw: Vec<u8>,
+    /// Its decoded form, with what the plan wanted that decoded it.
+    pub(super) decoded: Option<(Rc<Value>, *const Plan)>,
+    /// In ms; none where the key has no end or it was not asked for.
+    pub(super) ttl: Option<u64>,
+    pub(super) server: Option<usize>,
+    pub(super) elapsed: Duration,
+}
+
+impl Context {
+    fn new() -> Self {
+        Self {
+            progress: Cell::new(Progress::New),
+            status: Cell::new(Status::Pending),
+            plan: RefCell::new(None),
+            id: RefCell::new(None),
+            key: RefCell::default(),
+            lookup: RefCell::new(None),
+            result: RefCell::new(None),
+            trusted: Cell::new(false),
+            injected: Cell::new(false),
+            touched: Cell::new(false),
+        }
+    }
+
+    /// The context of the client's request. An internal redirect clears nginx's slot for it, but it
+    /// stays in the pool.
+    pub(super) fn of<'a>(r: Request) -> Option<&'a Self> {
+        let main = r.main();
+        let slot = slot(main)?;
+        // SAFETY: the slot holds null or what `create` put there; the pool is live, and references to
+        // a context are shared ones only, kept no longer than the request.
+        unsafe {
+            if (*slot).is_null() {
+                *slot = pool::find::<Self>(main.pool())?.as_ptr().cast();
+            }
+            (*slot).cast::<Self>().as_ref()
+        }
+    }
+
+    /// As `of`, made if need be. None: out of memory.
+    pub(super) fn create<'a>(r: Request) -> Option<&'a Self> {
+        if let Some(context) = Self::of(r) {
+            return Some(context);
+        }
+        let main = r.main();
+        // SAFETY: the pool is live, and the context is not used beyond it.
+        unsafe {
+            let context: NonNull<Self> = pool::give(main.pool(), Self::new())?;
+            *slot(main)? = context.as_ptr().cast();
+            Some(context.as_ref())
+        }
+    }
+
+    /// The decoded session as far as the plan wants it. None where none was found.
+    pub(super) fn session(&self, plan: &Plan) -> Option<Rc<Value>> {
+        let mut result = self.result.borrow_mut();
+        let found = result.as_mut().filter(|result| result.status == Status::Found)?;
+        found.decode(plan).ok()
+    }
+
+    /// Whether the outcome at hand is that of a lookup by this plan.
+    pub(super) fn is_answered(&self, plan: &Plan) -> bool {
+        self.result.borrow().as_ref().is_some_and(|result| {
+            plan.store.as_ref().is_some_and(|store| Rc::ptr_eq(store, &result.store))
+                && result.key == *self.key.borrow()
+                && result.format == plan.format
+        })
+    }
+
+    /// Follows a plan from its beginning, with an outcome kept that may be good again.
+    pub(super) fn begin(&self, plan: &Rc<Plan>) {
+        *self.plan.borrow_mut() = Some(Rc::clone(plan));
+        *self.id.borrow_mut() = None;
+        self.status.set(Status::Pending);
+        self.key.borrow_mut().clear();
+    }
+}
+
+impl LookedUp {
+    /// Decodes what the plan wants, once.
+    pub(super) fn decode(&mut self, plan: &Plan) -> Result<Rc<Value>, Undecodable> {
+        let by = core::ptr::from_ref(plan);
+        if let Some((value, decoder)) = &self.decoded {
+            if *decoder == by {
+                return Ok(Rc::clone(value));
+            }
+        }
+        let value = Rc::new(self.format.decode(&self.raw, &plan.wanted)?);
+        self.decoded = Some((Rc::clone(&value), by));
+        Ok(value)
+    }
+}
+
+impl Drop for Context {
+    /// The client is gone: whoever carries the lookup must not come back to the request.
+    fn drop(&mut self) {
+        if let Some(lookup) = self.lookup.get_mut() {
+            lookup.abandon();
+        }
+    }
+}
+
+/// The plan's key of an id, into `key`. None: out of memory, or what the digest cannot encode.
+pub(super) fn derive_key(r: Request, plan: &Plan, id: &SessionId, key: &mut Vec<u8>) -> Option<()> {
+    match &plan.key {
+        KeyRule::Prefix(prefix) => {
+            key.reserve(prefix.len() + id.as_bytes().len());
+            key.extend_from_slice(prefix.as_bytes());
+            key.extend_from_slice(id.as_bytes());
+        }
+        KeyRule::Template(rule) => {
+            let rule = rule.value()?;
+            let text = rule.template.evaluate(r)?;
+            match rule.digest {
+                Some(digest) => key.extend_from_slice(digest.hex(text).as_bytes()),
+                None => key.extend_from_slice(text),
+            }
+        }
+        KeyRule::None => {}
+    }
+    Some(())
+}
+
+/// nginx's slot for the module's context.
+fn slot(r: Request) -> Option<*mut *mut core::ffi::c_void> {
+    let index = SessionRedis::module().ctx_index;
+    // SAFETY: a request has a slot for each HTTP module.
+    NonNull::new(r.raw().ctx).map(|slots| unsafe { slots.as_ptr().add(index) })
+}

@@ -1,0 +1,186 @@
+//! `session_redis_destroy`: the content handler of a logout.
+
+use nginx_sys::{
+    ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_request_empty_handler,
+    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_test_reading,
+    ngx_int_t, NGX_DONE, NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
+    NGX_HTTP_NO_CONTENT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_LOG_ERR, NGX_OK,
+};
+use ngx::http::HttpModuleLocationConf;
+use ngx::ngx_log_error;
+
+use super::conf::{Destroy, IdSource, LocationConf};
+use super::context::{derive_key, Context};
+use super::handler;
+use super::identify::{identify, Identified};
+use super::lookup::Query;
+use super::plan::Plan;
+use super::request::Request;
+use super::SessionRedis;
+use crate::framework::Framework;
+use crate::session::source::Source;
+use crate::store::fetched::Fetched;
+
+const OK: ngx_int_t = NGX_OK as ngx_int_t;
+const INTERNAL: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+
+/// The cookies that a logout expires: those of `cookie=`, else those that may hold the id, and what the
+/// framework sets beside them.
+pub(super) fn cookies(
+    conf: &LocationConf,
+    sources: &[IdSource],
+    framework: &Framework,
+) -> Vec<String> {
+    let named = conf.destroy.value().map_or(&[][..], |destroy| destroy.cookies.as_slice());
+    if !named.is_empty() {
+        return named.to_vec();
+    }
+    let mut names: Vec<String> = sources
+        .iter()
+        .filter_map(|source| match &source.source {
+            Source::Cookie(name) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    let beside: Vec<String> =
+        names.iter().flat_map(|name| framework.cookies_beside(name)).collect();
+    names.extend(beside);
+    names
+}
+
+/// The location's content.
+pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls content handlers with a live request.
+    let r = unsafe { Request::from_raw(r) };
+    let (Some(conf), Some(plan)) = (SessionRedis::location_conf(r.raw()), handler::plan(r)) else {
+        return INTERNAL;
+    };
+    let Some(destroy) = conf.destroy.value() else { return INTERNAL };
+
+    if r.method() & destroy.methods == 0 {
+        return match r.push_answer_header("Allow", destroy.allow.as_bytes()) {
+            Some(()) => NGX_HTTP_NOT_ALLOWED as ngx_int_t,
+            None => INTERNAL,
+        };
+    }
+    if r.header(b"sec-fetch-site").is_some_and(|site| site.eq_ignore_ascii_case(b"cross-site")) {
+        return NGX_HTTP_FORBIDDEN as ngx_int_t;
+    }
+    // SAFETY: the request is live.
+    let rc = unsafe { ngx_http_discard_request_body(r.as_ptr()) };
+    if rc != OK {
+        return rc;
+    }
+    end_session(r, &plan, destroy)
+}
+
+/// Deletes the session of the request, if it names one, and answers.
+fn end_session(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
+    let id = match identify(r, plan) {
+        None => return INTERNAL,
+        Some(Identified::None | Identified::Invalid(_)) => return answer(r, plan, destroy),
+        Some(Identified::Valid(id)) => id,
+    };
+    let Some(context) = Context::create(r) else { return INTERNAL };
+    *context.id.borrow_mut() = Some(id.clone());
+    let mut key = Vec::new();
+    if derive_key(r, plan, &id, &mut key).is_none() {
+        return answer(r, plan, destroy);
+    }
+    context.key.borrow_mut().clone_from(&key);
+
+    let Some(client) = plan.store.as_ref().and_then(|store| store.client()) else {
+        return INTERNAL;
+    };
+    let lookup = client.ask(Query::Delete { key });
+    context.lookup.replace(Some(lookup.clone()));
+    if lookup.is_done() {
+        return conclude(r, context, plan, destroy);
+    }
+    // SAFETY: the request is kept by its count until `resume` finalizes it, or else its pool goes,
+    // and the context with it, which abandons the lookup.
+    unsafe {
+        lookup.wait(r.as_ptr(), resume);
+        (*(*r.as_ptr()).main).set_count((*(*r.as_ptr()).main).count() + 1);
+        (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
+        (*r.as_ptr()).write_event_handler = Some(ngx_http_request_empty_handler);
+    }
+    NGX_DONE as ngx_int_t
+}
+
+/// # Safety
+/// `r` must be a live request that `end_session` left; it may be gone afterwards.
+unsafe fn resume(r: *mut ngx_http_request_t) {
+    // SAFETY: the caller vouches for the request; its connection is kept until posted requests have run.
+    unsafe {
+        let connection = (*r).connection;
+        let request = Request::from_raw(r);
+        let conf = SessionRedis::location_conf(request.raw());
+        let destroy = conf.and_then(|conf| conf.destroy.value());
+        let rc = match (Context::of(request), handler::plan(request), destroy) {
+            (Some(context), Some(plan), Some(destroy)) => {
+                conclude(request, context, &plan, destroy)
+            }
+            _ => INTERNAL,
+        };
+        ngx_http_finalize_request(r, rc);
+        ngx_http_run_posted_requests(connection);
+    }
+}
+
+/// The store has answered, or failed.
+fn conclude(r: Request, context: &Context, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
+    let result = context.lookup.take().and_then(|lookup| lookup.take_answer());
+    match result.map(|result| result.fetched) {
+        Some(Fetched::Failed(failure)) => {
+            let store = plan.store.as_ref().map_or("", |store| &store.name);
+            ngx_log_error!(
+                NGX_LOG_ERR,
+                r.log(),
+                "{failure} while ending session in store \"{store}\""
+            );
+            unavailable(r)
+        }
+        Some(_) => answer(r, plan, destroy),
+        None => INTERNAL,
+    }
+}
+
+/// The cookie is left alone: whoever tries again is still the one who logs out.
+fn unavailable(r: Request) -> ngx_int_t {
+    let headers = r
+        .push_answer_header("Cache-Control", b"no-store")
+        .and_then(|()| r.push_answer_header("Retry-After", b"1"));
+    headers.map_or(INTERNAL, |()| NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t)
+}
+
+/// Expires the cookies; 204, or 303 to `redirect=`.
+fn answer(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
+    let Some(()) = answer_headers(r, plan) else { return INTERNAL };
+    match &destroy.redirect {
+        Some(template) => {
+            let address = template.evaluate(r).map(<[u8]>::to_vec);
+            match address.and_then(|address| r.set_location(&address)) {
+                Some(()) => NGX_HTTP_SEE_OTHER as ngx_int_t,
+                None => INTERNAL,
+            }
+        }
+        None => {
+            // SAFETY: the request is live, and no header was sent yet.
+            unsafe {
+                (*r.as_ptr()).headers_out.status = NGX_HTTP_NO_CONTENT as usize;
+                (*r.as_ptr()).set_header_only(1);
+                ngx_http_send_header(r.as_ptr())
+            }
+        }
+    }
+}
+
+fn answer_headers(r: Request, plan: &Plan) -> Option<()> {
+    r.push_answer_header("Cache-Control", b"no-store")?;
+    for name in &plan.logout_cookies {
+        let cookie = plan.attributes.expire(name, r.is_https());
+        r.push_answer_header("Set-Cookie", cookie.as_bytes())?;
+    }
+    Some(())
+}

@@ -1,0 +1,52 @@
+//! Files with secrets, read by the master at start and reload.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+
+use nginx_sys::{ngx_conf_full_name, ngx_int_t, ngx_str_t, NGX_OK};
+
+use super::conf::{MainConf, Place};
+use super::directives::Directive;
+use super::pool;
+use crate::config::ConfigError;
+use crate::session::key::IdHash;
+
+/// The content of a file and its name in full; a file that others may read is a warning.
+pub(super) fn read_secret(d: &Directive, name: &str) -> Result<(Vec<u8>, String), ConfigError> {
+    let path = full_name(d, name)?;
+    let failed =
+        |error: std::io::Error| ConfigError::new(format!("cannot read \"{path}\": {error}"));
+    let metadata = fs::metadata(&path).map_err(failed)?;
+    if metadata.mode() & 0o004 != 0 {
+        d.warn(format_args!(
+            "\"{path}\" is accessible to everyone, it should be to its owner only"
+        ));
+    }
+    Ok((fs::read(&path).map_err(failed)?, path.clone()))
+}
+
+/// The name relative to the directory of nginx.conf, as nginx resolves its own file names.
+fn full_name(d: &Directive, name: &str) -> Result<String, ConfigError> {
+    let failed = || ConfigError::new("out of memory");
+    // SAFETY: `cf` and its cycle are live; the string is a fresh copy in the pool.
+    unsafe {
+        let mut path: ngx_str_t =
+            pool::copy((*d.cf).pool, &[name.as_bytes()]).ok_or_else(failed)?;
+        if ngx_conf_full_name((*d.cf).cycle, &mut path, 1) != NGX_OK as ngx_int_t {
+            return Err(failed());
+        }
+        Ok(path.to_string())
+    }
+}
+
+/// Without a file, the key of `$session_redis_id_hash` is drawn once per start: the same in all workers.
+pub(super) fn default_hash_key(main: &mut MainConf) -> Result<(), ConfigError> {
+    let mut key = [0; 32];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut key))
+        .map_err(|error| ConfigError::new(format!("cannot read \"/dev/urandom\": {error}")))?;
+    // False where a file gave one.
+    let _ = main.hash_key.set(IdHash::new(&key), Place::unknown());
+    Ok(())
+}

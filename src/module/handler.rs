@@ -1,0 +1,467 @@
+//! A request's way: strip, look up, decide, extend. Each phase handler is short; the story between
+//! PREACCESS and ACCESS is `session`.
+
+use core::ffi::c_void;
+use core::ptr;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use nginx_sys::{
+    ngx_cidr_match, ngx_handle_read_event, ngx_http_block_reading, ngx_http_core_run_phases,
+    ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
+    ngx_http_test_reading, ngx_int_t, NGX_AGAIN, NGX_DECLINED, NGX_HTTP_INTERNAL_SERVER_ERROR,
+    NGX_HTTP_MOVED_TEMPORARILY, NGX_HTTP_SATISFY_ANY, NGX_LOG_ERR, NGX_LOG_INFO, NGX_LOG_WARN,
+    NGX_OK,
+};
+use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf};
+use ngx::{ngx_log_debug, ngx_log_error};
+
+use super::context::{derive_key, Context, LookedUp, Progress};
+use super::identify::{has_cookie, hide_cookies, identify, Identified};
+use super::lookup::{Answer, Query};
+use super::plan::{Plan, Reading, Required};
+use super::request::Request;
+use super::store::Store;
+use super::SessionRedis;
+use crate::inject::{header_value, session_header, Unsafe};
+use crate::login::{at_login, Navigation};
+use crate::policy::{self, decide, Decision, Status};
+use crate::require::Condition;
+use crate::store::error::Failure;
+use crate::store::fetched::{Fetched, Ttl};
+
+const OK: ngx_int_t = NGX_OK as ngx_int_t;
+const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
+const DECLINED: ngx_int_t = NGX_DECLINED as ngx_int_t;
+const INTERNAL: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+
+/// POST_READ, first: a client's copies of our headers are gone before anything can look at them.
+pub(super) unsafe extern "C" fn post_read(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls phase handlers with a live request.
+    let r = unsafe { Request::from_raw(r) };
+    if is_trusted(r) {
+        return match Context::create(r) {
+            Some(context) => {
+                context.trusted.set(true);
+                DECLINED
+            }
+            None => INTERNAL,
+        };
+    }
+    strip(r)
+}
+
+/// PREACCESS, first: once more, since error redirects skip POST_READ, and since what another location
+/// has injected does not hold here.
+pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: as above.
+    let r = unsafe { Request::from_raw(r) };
+    if !r.is_main() {
+        return DECLINED;
+    }
+    let context = Context::of(r);
+    if let Some(context) = context {
+        context.progress.set(Progress::New);
+    }
+    let kept = context.is_some_and(|context| context.trusted.get() && !context.injected.get());
+    let rc = if kept { DECLINED } else { strip(r) };
+    match plan(r) {
+        Some(plan) if rc == DECLINED && plan.early => session(r, &plan),
+        _ => rc,
+    }
+}
+
+/// PREACCESS, last: the store is asked after `limit_req` and `limit_conn` have protected it.
+pub(super) unsafe extern "C" fn preaccess_last(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: as above.
+    let r = unsafe { Request::from_raw(r) };
+    match plan(r) {
+        Some(plan) if r.is_main() => session(r, &plan),
+        _ => DECLINED,
+    }
+}
+
+/// ACCESS: decides; looks up itself where another module cut PREACCESS short.
+pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: as above.
+    let r = unsafe { Request::from_raw(r) };
+    let Some(plan) = plan(r).filter(|_| r.is_main()) else { return DECLINED };
+    match session(r, &plan) {
+        DECLINED => {}
+        rc => return rc,
+    }
+    let Some(context) = Context::of(r) else { return DECLINED };
+
+    let session = context.session(&plan);
+    let facts = Facts { r, plan: &plan, session: session.as_deref() };
+    match decide(context.status.get(), plan.on_error, &plan.conditions, &facts) {
+        Decision::Pass if plan.conditions.is_empty() => DECLINED,
+        Decision::Pass => OK,
+        Decision::Refuse { status, retry_after } => refuse(r, status, retry_after),
+        Decision::Login(login) => match facts.address(login) {
+            Some(address) => redirect_to_login(r, &address),
+            None => INTERNAL,
+        },
+    }
+}
+
+/// PRECONTENT: a request that may pass extends the life of its session.
+pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: as above.
+    let r = unsafe { Request::from_raw(r) };
+    let Some(plan) = plan(r).filter(|_| r.is_main()) else { return DECLINED };
+    let (Some(extension), Some(context)) = (&plan.touch, Context::of(r)) else { return DECLINED };
+    let Some(session) = context.session(&plan).filter(|_| !context.touched.get()) else {
+        return DECLINED;
+    };
+    let left = context.result.borrow().as_ref().and_then(|result| result.ttl);
+    if let Some(life) = left.and_then(|left| extension.due(left, &session)) {
+        context.touched.set(true);
+        if let Some(client) = plan.store.as_ref().and_then(|store| store.client()) {
+            client.touch(&context.key.borrow(), life);
+        }
+    }
+    DECLINED
+}
+
+/// The plan of the location that the request is in.
+pub(super) fn plan(r: Request) -> Option<Rc<Plan>> {
+    SessionRedis::location_conf(r.raw())?.plan.clone()
+}
+
+/// Takes the names that are injected anywhere out of what the client sent.
+fn strip(r: Request) -> ngx_int_t {
+    let Some(main) = SessionRedis::main_conf(r.raw()) else { return DECLINED };
+    if main.stripped.is_empty() {
+        return DECLINED;
+    }
+    match r.remove_headers(|header| main.stripped.contains(header.name())) {
+        Some(_) => DECLINED,
+        None => INTERNAL,
+    }
+}
+
+/// Whether the peer is one that may name the user itself: an nginx in front of this one.
+fn is_trusted(r: Request) -> bool {
+    let Some(conf) = SessionRedis::server_conf(r.raw()) else { return false };
+    let Some(trusted) = conf.trusted.value().filter(|trusted| !trusted.is_empty()) else {
+        return false;
+    };
+    // SAFETY: the connection has an address; the array only describes the list during the call.
+    unsafe {
+        let mut networks: nginx_sys::ngx_array_t = core::mem::zeroed();
+        networks.elts = trusted.as_ptr().cast_mut().cast::<c_void>();
+        networks.nelts = trusted.len();
+        networks.size = size_of::<nginx_sys::ngx_cidr_t>();
+        networks.nalloc = trusted.len();
+        ngx_cidr_match((*r.connection()).sockaddr, &mut networks) == OK
+    }
+}
+
+/// Id, key, lookup, headers: NGX_DECLINED when done, NGX_AGAIN while waiting.
+fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
+    if !plan.needs.id {
+        return DECLINED;
+    }
+    let Some(context) = Context::create(r) else { return INTERNAL };
+    match context.progress.get() {
+        Progress::Settled => return DECLINED,
+        Progress::Waiting => {}
+        Progress::New => match ask(r, context, plan) {
+            Some(Asked::Settled(status)) => return settle(r, context, plan, status),
+            Some(Asked::Waiting) => {}
+            None => return INTERNAL,
+        },
+    }
+
+    let answer = context.lookup.borrow().as_ref().and_then(|lookup| lookup.take_answer());
+    let Some(answer) = answer else { return suspend(r, context) };
+    context.lookup.take();
+    let Some(store) = &plan.store else { return DECLINED };
+    let status = take_in(r, context, plan, store, answer);
+    settle(r, context, plan, status)
+}
+
+enum Asked {
+    /// The status is known without a lookup.
+    Settled(Status),
+    Waiting,
+}
+
+/// Finds the session's id and asks the store for it.
+fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
+    context.begin(plan);
+    match identify(r, plan)? {
+        Identified::None => return Some(Asked::Settled(Status::None)),
+        Identified::Invalid(reason) => {
+            ngx_log_error!(NGX_LOG_INFO, r.log(), "session id refused: {reason}");
+            return Some(Asked::Settled(Status::Invalid));
+        }
+        Identified::Valid(id) => *context.id.borrow_mut() = Some(id),
+    }
+    if !plan.needs.session {
+        return Some(Asked::Settled(Status::Pending));
+    }
+
+    let id = context.id.borrow().clone()?;
+    let mut key = Vec::new();
+    if derive_key(r, plan, &id, &mut key).is_none() {
+        return Some(Asked::Settled(Status::Invalid));
+    }
+    context.key.borrow_mut().clone_from(&key);
+    if context.is_answered(plan) {
+        let status = context.result.borrow().as_ref().map_or(Status::Pending, |it| it.status);
+        return Some(Asked::Settled(status));
+    }
+    context.result.take();
+
+    let client = plan.store.as_ref().and_then(|store| store.client())?;
+    let lookup = client.ask(Query::Fetch { key, ttl: plan.needs.ttl });
+    *context.lookup.borrow_mut() = Some(lookup);
+    context.progress.set(Progress::Waiting);
+    Some(Asked::Waiting)
+}
+
+/// Leaves the request until its lookup is done, or its client gone.
+fn suspend(r: Request, context: &Context) -> ngx_int_t {
+    let lookup = context.lookup.borrow().clone();
+    let Some(lookup) = lookup else { return INTERNAL };
+    // SAFETY: the request lives until its pool goes, and with it the context, which abandons the lookup.
+    unsafe {
+        let read = (*r.connection()).read;
+        if ngx_handle_read_event(read, 0) != OK {
+            return INTERNAL;
+        }
+        lookup.wait(r.as_ptr(), resume);
+        (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
+        (*r.as_ptr()).write_event_handler = Some(ngx_http_request_empty_handler);
+    }
+    AGAIN
+}
+
+/// Goes on where `suspend` left off.
+///
+/// # Safety
+/// `r` must be a live request that `suspend` left; it may be gone afterwards.
+unsafe fn resume(r: *mut ngx_http_request_t) {
+    // SAFETY: the caller vouches for the request; its connection outlives it, or is kept by nginx
+    // until posted requests have run.
+    unsafe {
+        let connection = (*r).connection;
+        (*r).read_event_handler = Some(ngx_http_block_reading);
+        (*r).write_event_handler = Some(ngx_http_core_run_phases);
+        ngx_http_core_run_phases(r);
+        ngx_http_run_posted_requests(connection);
+    }
+}
+
+/// Keeps what the store answered, and says what it means.
+fn take_in(
+    r: Request,
+    context: &Context,
+    plan: &Plan,
+    store: &Rc<Store>,
+    answer: Answer,
+) -> Status {
+    let mut result = LookedUp {
+        store: Rc::clone(store),
+        key: context.key.borrow().clone(),
+        format: plan.format.clone(),
+        status: Status::Error,
+        raw: Vec::new(),
+        decoded: None,
+        ttl: match answer.ttl {
+            Some(Ttl::Left(ms)) => Some(ms),
+            _ => None,
+        },
+        server: answer.server,
+        elapsed: answer.elapsed,
+    };
+    result.status = match answer.fetched {
+        Fetched::Value(value) => {
+            result.raw = value.into_owned();
+            match result.decode(plan) {
+                Ok(_) => Status::Found,
+                Err(error) => undecodable(store, &error),
+            }
+        }
+        Fetched::Missing => Status::Missing,
+        Fetched::WrongType => undecodable(store, &"the key holds no string"),
+        Fetched::TooLarge(bytes) => {
+            undecodable(store, &format_args!("{bytes} bytes are more than \"max_size\""))
+        }
+        Fetched::Failed(failure) => {
+            log_failure(r, store, answer.server, &failure);
+            Status::Error
+        }
+    };
+    if let Some(client) = store.client() {
+        client.note(result.status);
+    }
+    let status = result.status;
+    *context.result.borrow_mut() = Some(result);
+    status
+}
+
+fn undecodable(store: &Store, why: &dyn core::fmt::Display) -> Status {
+    if let Some(client) = store.client() {
+        client.note_unreadable(why);
+    }
+    Status::Undecodable
+}
+
+fn log_failure(r: Request, store: &Store, server: Option<usize>, failure: &Failure) {
+    let client = store.client();
+    let server = server.and_then(|server| client.map(|client| client.server_name(server)));
+    let (name, server) = (&store.name, server.unwrap_or("none"));
+    match failure {
+        // Said once when the store went down.
+        Failure::Down => {
+            ngx_log_debug!(r.log(), "session store \"{name}\" is down");
+        }
+        failure => {
+            ngx_log_error!(
+                NGX_LOG_ERR,
+                r.log(),
+                "{failure} while reading session from store \"{name}\", server: {server}"
+            );
+        }
+    }
+}
+
+/// The outcome is known: the backend's headers are made.
+fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int_t {
+    context.progress.set(Progress::Settled);
+    context.status.set(status);
+    if status == Status::Found {
+        if let Some(session) = context.session(plan) {
+            if inject(r, context, plan, &session).is_none() {
+                return INTERNAL;
+            }
+        }
+    }
+    if plan.hide_cookie && hide_cookies(r, plan).is_none() {
+        return INTERNAL;
+    }
+    DECLINED
+}
+
+fn inject(r: Request, context: &Context, plan: &Plan, session: &serde_json::Value) -> Option<()> {
+    for (reading, index) in &plan.headers {
+        let header = plan.header(*index)?;
+        let value = match reading {
+            Reading::Session(pointer) => {
+                session_header(&pointer.select(session), header.join.as_deref(), header.encode)
+            }
+            other => match other.text(r, None).filter(|text| !text.is_empty()) {
+                Some(text) => header_value(text, header.encode).map(Some),
+                None => Ok(None),
+            },
+        };
+        let name = header.name.as_str();
+        let value = match value {
+            Ok(Some(value)) => value,
+            Ok(None) => continue,
+            Err(reason) => {
+                dropped(r, name, &reason);
+                continue;
+            }
+        };
+        if context.trusted.get() {
+            r.remove_headers(|other| other.name().eq_ignore_ascii_case(name.as_bytes()))?;
+        }
+        r.push_header(header.key.name, header.key.lowercase, &value)?;
+        context.injected.set(true);
+    }
+    Some(())
+}
+
+fn dropped(r: Request, name: &str, reason: &Unsafe) {
+    ngx_log_error!(NGX_LOG_WARN, r.log(), "session_redis_set_header {name}: not sent, {reason}");
+}
+
+/// What a decision may ask about a request.
+struct Facts<'a> {
+    r: Request,
+    plan: &'a Plan,
+    session: Option<&'a serde_json::Value>,
+}
+
+impl Facts<'_> {
+    fn required(&self, condition: &Condition) -> Option<&Required> {
+        let index = self.plan.conditions.iter().position(|other| ptr::eq(other, condition))?;
+        self.plan.requirements.get(index)
+    }
+
+    fn navigation(&self) -> Navigation<'_> {
+        let line = self.r.bytes(self.r.raw().request_line);
+        Navigation {
+            method: line.split(|&byte| byte == b' ').next().unwrap_or_default(),
+            accept: self.r.header(b"accept"),
+            sec_fetch_mode: self.r.header(b"sec-fetch-mode"),
+            access_control_request_method: self.r.header(b"access-control-request-method"),
+        }
+    }
+}
+
+impl policy::Request for Facts<'_> {
+    fn holds(&self, condition: &Condition) -> bool {
+        let (Some(required), Some(session)) = (self.required(condition), self.session) else {
+            return false;
+        };
+        required.reading.with_selected(self.r, session, |selected| condition.holds(selected))
+    }
+
+    fn excused(&self, condition: &Condition) -> bool {
+        let pattern = condition.unless_cookie.as_ref();
+        pattern.is_some_and(|pattern| has_cookie(self.r, |name| pattern.matches(name)))
+    }
+
+    fn at_login(&self, login: &str) -> bool {
+        let address = self.address(login).unwrap_or_default();
+        at_login(&address, self.r.bytes(self.r.raw().headers_in.server), self.r.uri())
+    }
+
+    fn is_navigation(&self) -> bool {
+        self.navigation().is_navigation()
+    }
+
+    fn is_preflight(&self) -> bool {
+        self.navigation().is_preflight()
+    }
+
+    fn is_error_page(&self) -> bool {
+        self.r.raw().error_page() != 0
+    }
+
+    fn satisfies_any(&self) -> bool {
+        self.r.core_location().is_some_and(|core| core.satisfy == NGX_HTTP_SATISFY_ANY as usize)
+    }
+}
+
+impl Facts<'_> {
+    /// A login address with its variables filled in.
+    fn address(&self, login: &str) -> Option<Cow<'_, [u8]>> {
+        let index = self
+            .plan
+            .conditions
+            .iter()
+            .position(|condition| condition.login.as_deref() == Some(login))?;
+        let template = self.plan.requirements.get(index)?.login.as_ref()?;
+        template.evaluate(self.r).map(Cow::Borrowed)
+    }
+}
+
+fn refuse(r: Request, status: u16, retry_after: bool) -> ngx_int_t {
+    let mut answer = r.push_answer_header("Cache-Control", b"no-store");
+    if retry_after {
+        answer = answer.and_then(|()| r.push_answer_header("Retry-After", b"1"));
+    }
+    answer.map_or(INTERNAL, |()| ngx_int_t::from(status as i16))
+}
+
+fn redirect_to_login(r: Request, address: &[u8]) -> ngx_int_t {
+    let answer =
+        r.push_answer_header("Cache-Control", b"no-store").and_then(|()| r.set_location(address));
+    answer.map_or(INTERNAL, |()| NGX_HTTP_MOVED_TEMPORARILY as ngx_int_t)
+}

@@ -1,0 +1,515 @@
+//! What the requests of one location need, worked out once from its settings.
+
+use core::ffi::c_char;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use nginx_sys::{ngx_conf_t, ngx_http_core_loc_conf_t, NGX_HTTP_SATISFY_ANY, NGX_LOG_WARN};
+use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
+
+use super::conf::{
+    log_at, refuse, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, OnErrorOrigin,
+    Place, Requirement, Route, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
+};
+use super::destroy;
+use super::request::Request;
+use super::store::Store;
+use super::template::{Template, Value};
+use super::SessionRedis;
+use crate::config::ConfigError;
+use crate::format::{Pipeline, Wanted};
+use crate::framework::{Framework, Refresh};
+use crate::pointer::{Pointer, Selected};
+use crate::policy::OnError;
+use crate::require::Condition;
+use crate::session::cookie::Attributes;
+use crate::session::identity::Identity;
+use crate::session::secrets::Secrets;
+use crate::session::source::Source;
+use crate::value;
+
+/// A location's plan.
+pub(super) struct Plan {
+    pub(super) store: Option<Rc<Store>>,
+    pub(super) identity: Identity,
+    pub(super) sources: Vec<IdSource>,
+    /// Of the cookies that a logout expires.
+    pub(super) attributes: Attributes,
+    pub(super) secrets: Setting<Secrets>,
+    pub(super) key: KeyRule,
+    pub(super) key_digest: Setting<KeyDigest>,
+    pub(super) format: Pipeline,
+    pub(super) user: Option<Pointer>,
+    pub(super) headers: Vec<(Reading, usize)>,
+    header_settings: Setting<Vec<SetHeader>>,
+    pub(super) sets: Vec<(Reading, usize)>,
+    set_settings: Setting<Vec<SetVariable>>,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) requirements: Vec<Required>,
+    pub(super) touch: Option<Extension>,
+    pub(super) on_error: Option<OnError>,
+    pub(super) hide_cookie: bool,
+    pub(super) early: bool,
+    pub(super) route: Option<RouteRule>,
+    /// Cookies that a logout expires.
+    pub(super) logout_cookies: Vec<String>,
+    pub(super) wanted: Wanted,
+    pub(super) needs: Needs,
+}
+
+/// What a request of the location cannot do without.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Needs {
+    pub(super) session: bool,
+    pub(super) id: bool,
+    pub(super) ttl: bool,
+}
+
+/// From id to key.
+pub(super) enum KeyRule {
+    /// Prefix and id.
+    Prefix(String),
+    Template(Setting<Key>),
+    /// A location that never looks anything up.
+    None,
+}
+
+/// Where a value comes from, with `@user` and the framework's root filled in.
+pub(super) enum Reading {
+    Session(Pointer),
+    Text(String),
+    Template(Rc<Template>),
+}
+
+/// What a condition reads, and its login address.
+pub(super) struct Required {
+    pub(super) reading: Reading,
+    pub(super) login: Option<Rc<Template>>,
+}
+
+/// By how much a request extends a session's life.
+pub(super) struct Extension {
+    pub(super) life: Life,
+    after_ms: Option<u64>,
+}
+
+pub(super) enum Life {
+    Fixed(u64),
+    OfFramework(Refresh),
+}
+
+/// Where `$session_redis_route` comes from.
+pub(super) enum RouteRule {
+    Value(Reading),
+    JvmRoute,
+}
+
+impl Reading {
+    fn of(
+        value: &Value,
+        root: Option<&Pointer>,
+        user: Option<&Pointer>,
+        framework: &str,
+    ) -> Result<Self, ConfigError> {
+        Ok(match value {
+            Value::Pointer(pointer) => Self::Session(match root {
+                Some(root) => root.join(pointer),
+                None => pointer.clone(),
+            }),
+            Value::User => Self::Session(user.cloned().ok_or_else(|| {
+                ConfigError::new("\"@user\" stands for nothing here").hint(format!(
+                    "framework \"{framework}\" knows no user: add \"session_redis_user /…\""
+                ))
+            })?),
+            Value::Text(text) => Self::Text(text.clone()),
+            Value::Template(template) => Self::Template(Rc::clone(template)),
+        })
+    }
+
+    fn pointer(&self) -> Option<&Pointer> {
+        match self {
+            Self::Session(pointer) => Some(pointer),
+            Self::Text(_) | Self::Template(_) => None,
+        }
+    }
+
+    /// The value as text, for variables and routes. None where there is none.
+    pub(super) fn text<'a>(
+        &'a self,
+        r: Request,
+        session: Option<&'a serde_json::Value>,
+    ) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Session(pointer) => value::text(&pointer.select(session?)),
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Template(template) => template.evaluate(r).map(String::from_utf8_lossy),
+        }
+    }
+
+    /// Hands the value to `judge`, in the form in which it is found in a session.
+    pub(super) fn with_selected<T>(
+        &self,
+        r: Request,
+        session: &serde_json::Value,
+        judge: impl FnOnce(&Selected) -> T,
+    ) -> T {
+        match self {
+            Self::Session(pointer) => judge(&pointer.select(session)),
+            other => match other.text(r, None) {
+                Some(text) => {
+                    let text = serde_json::Value::String(text.into_owned());
+                    judge(&Selected::One(&text))
+                }
+                None => judge(&Selected::None),
+            },
+        }
+    }
+}
+
+impl Extension {
+    /// The life that the key is to have, in ms, if it is time: `left` is what it has. `after_ms`
+    /// defaults to a tenth.
+    pub(super) fn due(&self, left: u64, session: &serde_json::Value) -> Option<u64> {
+        let life = match &self.life {
+            Life::Fixed(ms) => *ms,
+            Life::OfFramework(refresh) => refresh.ttl(session)?,
+        };
+        let after = self.after_ms.unwrap_or(life / 10);
+        (left > 0 && left < life.saturating_sub(after)).then_some(life)
+    }
+}
+
+/// A mistake, with the directive and the place that it is about.
+struct Mistake {
+    directive: &'static str,
+    place: Place,
+    error: ConfigError,
+}
+
+impl Mistake {
+    fn new(directive: &'static str, place: &Place, error: ConfigError) -> Self {
+        Self { directive, place: place.clone(), error }
+    }
+}
+
+impl Plan {
+    /// The plan of a location whose settings are merged. None where there is nothing to do.
+    pub(super) fn of(
+        cf: *mut ngx_conf_t,
+        conf: &LocationConf,
+        above: &LocationConf,
+        origin: OnErrorOrigin,
+    ) -> Result<Option<Rc<Self>>, *mut c_char> {
+        // SAFETY: `cf` is live; its contexts are those of the location that is merged.
+        let (main, core) =
+            unsafe { (SessionRedis::main_conf(&*cf), NgxHttpCoreModule::location_conf(&*cf)) };
+        let Some(main) = main else { return Ok(None) };
+        let _ = above;
+        Self::draw(cf, main, conf, core, origin)
+            .map(|plan| plan.map(Rc::new))
+            .map_err(|mistake| refuse(cf, mistake.directive, &mistake.place, &mistake.error))
+    }
+
+    fn draw(
+        cf: *mut ngx_conf_t,
+        main: &MainConf,
+        conf: &LocationConf,
+        core: Option<&ngx_http_core_loc_conf_t>,
+        origin: OnErrorOrigin,
+    ) -> Result<Option<Self>, Mistake> {
+        let store = find_store(cf, main, conf)?;
+        let route_only = conf.route.value().is_some_and(|route| route.kind == RouteKind::JvmRoute);
+        check_require(cf, conf, core, store.is_some(), origin)?;
+        if store.is_none() && !route_only {
+            return Ok(None);
+        }
+
+        let strict = conf.is_used();
+        let raw = Framework::raw();
+        let framework = conf.framework.value().unwrap_or(&raw);
+        let Some(sources) = sources(conf, framework) else {
+            return incomplete(strict, conf, "session_redis_cookie", "names no cookie or other id");
+        };
+        if framework.signed && conf.secrets.get().is_none() {
+            return match strict {
+                false => Ok(None),
+                true => Err(Mistake::new(
+                    "session_redis_framework",
+                    conf.place(),
+                    ConfigError::new(format!(
+                        "framework \"{}\" needs \"session_redis_secret_file\": without it every \
+                         cookie would be refused",
+                        framework.name
+                    )),
+                )),
+            };
+        }
+        let key = match (conf.key.get(), &framework.key) {
+            (Some(_), _) => KeyRule::Template(conf.key.clone()),
+            (None, Some(prefix)) => KeyRule::Prefix(prefix.clone()),
+            (None, None) if store.is_none() => KeyRule::None,
+            (None, None) => {
+                return incomplete(strict, conf, "session_redis_key", "makes no key of the id");
+            }
+        };
+        let format = match (conf.format.value(), &framework.format) {
+            (Some(format), _) | (None, Some(format)) => format.clone(),
+            (None, None) if store.is_none() => Pipeline::default(),
+            (None, None) => {
+                return incomplete(strict, conf, "session_redis_format", "reads no format");
+            }
+        };
+
+        let root = framework.root.as_ref();
+        let user = match (conf.user.value(), root) {
+            (Some(user), Some(root)) => Some(root.join(user)),
+            (Some(user), None) => Some(user.clone()),
+            (None, _) => framework.user.clone(),
+        };
+        let reading = |value: &Value, directive, place: &Place| {
+            Reading::of(value, root, user.as_ref(), framework.name)
+                .map_err(|error| Mistake::new(directive, place, error))
+        };
+
+        let mut headers = Vec::new();
+        for (index, header) in conf.headers.items().iter().enumerate() {
+            headers
+                .push((reading(&header.value, "session_redis_set_header", &header.place)?, index));
+        }
+        let mut sets = Vec::new();
+        if let Some(list) = conf.sets.get() {
+            for (index, set) in list.iter().enumerate() {
+                sets.push((reading(&set.value, "session_redis_set", &list.place)?, index));
+            }
+        }
+        let (mut conditions, mut requirements) = (Vec::new(), Vec::new());
+        for Requirement { condition, value, login, place } in conf.require.items() {
+            conditions.push(condition.clone());
+            let reading = reading(value, "session_redis_require", place)?;
+            requirements.push(Required { reading, login: login.clone() });
+        }
+        let route = match conf.route.get() {
+            None => None,
+            Some(written) => Some(match &written.value {
+                None => RouteRule::JvmRoute,
+                Some(value) => {
+                    RouteRule::Value(reading(value, "session_redis_route", &written.place)?)
+                }
+            }),
+        };
+        let touch = extension(conf, framework)?;
+
+        let mut identity = framework.identity.clone();
+        if let Some((min, max)) = conf.id_length.value() {
+            identity.rule = identity.rule.with_length(*min, *max);
+        }
+        let needs_session = store.is_some()
+            && (!headers.is_empty()
+                || !sets.is_empty()
+                || !requirements.is_empty()
+                || touch.is_some()
+                || matches!(route, Some(RouteRule::Value(_)))
+                || main.used.session());
+        let mut plan = Self {
+            needs: Needs {
+                session: needs_session,
+                id: needs_session || main.used.id || matches!(route, Some(RouteRule::JvmRoute)),
+                ttl: touch.is_some() || main.used.ttl,
+            },
+            store,
+            identity,
+            logout_cookies: destroy::cookies(conf, &sources, framework),
+            attributes: conf.sources.value().map(|ids| ids.attributes.clone()).unwrap_or_default(),
+            sources,
+            secrets: conf.secrets.clone(),
+            key,
+            key_digest: conf.key_digest.clone(),
+            format,
+            user,
+            headers,
+            header_settings: conf.headers.clone(),
+            sets,
+            set_settings: conf.sets.clone(),
+            conditions,
+            requirements,
+            touch,
+            on_error: conf.on_error.value().copied(),
+            hide_cookie: conf.hide_cookie.value().copied().unwrap_or(false),
+            early: conf.early.value().copied().unwrap_or(false),
+            route,
+            wanted: Wanted::All,
+        };
+        if !main.used.json {
+            plan.wanted = plan.wanted_parts();
+        }
+        Ok(Some(plan))
+    }
+
+    /// What must be decoded for everything that the location reads.
+    fn wanted_parts(&self) -> Wanted {
+        let readings = self.headers.iter().chain(&self.sets).map(|(reading, _)| reading);
+        let readings = readings.chain(self.requirements.iter().map(|required| &required.reading));
+        let route = match &self.route {
+            Some(RouteRule::Value(reading)) => Some(reading),
+            _ => None,
+        };
+        let mut pointers: Vec<Pointer> =
+            readings.chain(route).filter_map(Reading::pointer).cloned().collect();
+        pointers.extend(self.user.clone());
+        if let Some(Extension { life: Life::OfFramework(refresh), .. }) = &self.touch {
+            pointers.extend(refresh.pointer());
+        }
+        Wanted::of(&pointers)
+    }
+
+    pub(super) fn header(&self, index: usize) -> Option<&SetHeader> {
+        self.header_settings.items().get(index)
+    }
+
+    pub(super) fn set(&self, index: usize) -> Option<&SetVariable> {
+        self.set_settings.items().get(index)
+    }
+}
+
+impl LocationConf {
+    /// Whether anything here cannot work without a whole configuration.
+    fn is_used(&self) -> bool {
+        !self.headers.items().is_empty()
+            || !self.sets.items().is_empty()
+            || !self.require.items().is_empty()
+            || self.destroy.get().is_some()
+            || self.route.get().is_some()
+            || matches!(self.touch.value(), Some(Touch::Auto { .. } | Touch::Fixed { .. }))
+    }
+
+    /// Where the module was turned on, or else what it should read was said.
+    fn place(&self) -> &Place {
+        let framework = self.framework.get().map(|written| &written.place);
+        let store = self.store.get().map(|written| &written.place);
+        let route = self.route.get().map(|written| &written.place);
+        static NOWHERE: std::sync::OnceLock<Place> = std::sync::OnceLock::new();
+        framework.or(store).or(route).unwrap_or_else(|| NOWHERE.get_or_init(Place::unknown))
+    }
+}
+
+fn find_store(
+    cf: *mut ngx_conf_t,
+    main: &MainConf,
+    conf: &LocationConf,
+) -> Result<Option<Rc<Store>>, Mistake> {
+    let Some(written) = conf.store.get() else { return Ok(None) };
+    match &**written {
+        StoreName::Off => Ok(None),
+        StoreName::Url(store) => Ok(Some(Rc::clone(store))),
+        StoreName::Name(name) => Store::named(cf, main, name)
+            .map(Some)
+            .map_err(|error| Mistake::new("session_redis", &written.place, error)),
+    }
+}
+
+/// A location that requires must be able to refuse.
+fn check_require(
+    cf: *mut ngx_conf_t,
+    conf: &LocationConf,
+    core: Option<&ngx_http_core_loc_conf_t>,
+    on: bool,
+    origin: OnErrorOrigin,
+) -> Result<(), Mistake> {
+    let Some(list) = conf.require.get().filter(|list| !list.is_empty()) else { return Ok(()) };
+    let mistake = |error| Err(Mistake::new("session_redis_require", &list.place, error));
+
+    let switched_off = matches!(conf.store.value(), Some(StoreName::Off)) && origin.require;
+    if !on && !switched_off {
+        return mistake(ConfigError::new(
+            "session_redis_require without session_redis: the location would be open to everyone",
+        ));
+    }
+    if conf.on_error.value() == Some(&OnError::Pass) && origin.require == origin.on_error {
+        return mistake(
+            ConfigError::new("\"session_redis_on_error pass\" stands beside it")
+                .hint("a store that fails never satisfies a requirement; leave one of the two out"),
+        );
+    }
+    let Some(core) = core else { return Ok(()) };
+    let any = core.satisfy == NGX_HTTP_SATISFY_ANY as usize;
+    for requirement in list.iter().filter(|_| any) {
+        let Condition { error, login, .. } = &requirement.condition;
+        if !matches!(error, 401 | 403) || login.is_some() {
+            return Err(Mistake::new(
+                "session_redis_require",
+                &requirement.place,
+                ConfigError::new("\"error=404\", \"error=503\" and \"login=\" end the request before other modules are asked")
+                    .hint("with \"satisfy any\" use \"error=401\" or \"error=403\""),
+            ));
+        }
+    }
+    if core.internal != 0 && !origin.require {
+        log_at(
+            NGX_LOG_WARN,
+            cf,
+            &list.place,
+            "\"session_redis_require\" does not protect subrequests, which run no access phase, \
+             and the location is \"internal\"",
+        );
+    }
+    Ok(())
+}
+
+fn sources(conf: &LocationConf, framework: &Framework) -> Option<Vec<IdSource>> {
+    if let Some(IdSources { sources, .. }) = conf.sources.value() {
+        return Some(sources.clone());
+    }
+    let cookie = |name: &String| IdSource { source: Source::Cookie(name.clone()), template: None };
+    let sources: Vec<IdSource> = framework.cookies.iter().map(cookie).collect();
+    (!sources.is_empty()).then_some(sources)
+}
+
+fn incomplete(
+    strict: bool,
+    conf: &LocationConf,
+    missing: &str,
+    what: &str,
+) -> Result<Option<Plan>, Mistake> {
+    if !strict {
+        return Ok(None);
+    }
+    let name = conf.framework.value().map_or("raw", |framework| framework.name);
+    Err(Mistake::new(
+        "session_redis",
+        conf.place(),
+        ConfigError::new(format!("framework \"{name}\" {what}"))
+            .hint(format!("add \"{missing}\" or name another \"session_redis_framework\"")),
+    ))
+}
+
+fn extension(conf: &LocationConf, framework: &Framework) -> Result<Option<Extension>, Mistake> {
+    let Some(written) = conf.touch.get() else { return Ok(None) };
+    match &**written {
+        Touch::Off => Ok(None),
+        Touch::Fixed { time_ms, after_ms } => {
+            Ok(Some(Extension { life: Life::Fixed(*time_ms), after_ms: *after_ms }))
+        }
+        Touch::Auto { after_ms } => match &framework.refresh {
+            Some(refresh) => Ok(Some(Extension {
+                life: Life::OfFramework(refresh.clone()),
+                after_ms: *after_ms,
+            })),
+            None => Err(Mistake::new(
+                "session_redis_touch",
+                &written.place,
+                ConfigError::new(format!(
+                    "framework \"{}\" does not extend a session's life by reading it",
+                    framework.name
+                ))
+                .hint("write a time, for instance \"session_redis_touch 30m\""),
+            )),
+        },
+    }
+}
+
+/// A route that is a value of the session needs the session.
+impl Route {
+    pub(super) fn needs_session(&self) -> bool {
+        self.kind == RouteKind::Value
+    }
+}

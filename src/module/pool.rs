@@ -1,0 +1,79 @@
+//! Values that live as long as an nginx pool: dropped by the pool's own cleanup.
+
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+
+use nginx_sys::{ngx_pcalloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t};
+
+/// Moves `value` into the pool; it is dropped when the pool is destroyed. None: out of memory.
+///
+/// # Safety
+/// `pool` must point to a live pool, and the result must not be used after that pool is destroyed.
+pub(super) unsafe fn give<T>(pool: *mut ngx_pool_t, value: T) -> Option<NonNull<T>> {
+    const { assert!(align_of::<T>() <= nginx_sys::NGX_ALIGNMENT) };
+
+    // SAFETY: the caller vouches for the pool; memory of the asked size comes with the cleanup.
+    let cleanup = unsafe { ngx_pool_cleanup_add(pool, size_of::<T>().max(1)).as_mut()? };
+    let place = NonNull::new(cleanup.data.cast::<T>())?;
+
+    // SAFETY: `place` is fresh pool memory of T's size, and pool memory is aligned as T needs.
+    unsafe { place.write(value) };
+    cleanup.handler = Some(drop_value::<T>);
+
+    Some(place)
+}
+
+/// The first value of type `T` that was given to the pool and not yet taken back.
+///
+/// # Safety
+/// `pool` must point to a live pool; no other reference to the value may be in use.
+pub(super) unsafe fn find<T>(pool: *mut ngx_pool_t) -> Option<NonNull<T>> {
+    let wanted = drop_value::<T> as *const () as usize;
+    // SAFETY: the cleanup list of a live pool is a chain of valid elements ended by null.
+    let mut next = unsafe { (*pool).cleanup };
+
+    // SAFETY: as above.
+    while let Some(cleanup) = unsafe { next.as_ref() } {
+        if cleanup.handler.is_some_and(|handler| handler as *const () as usize == wanted) {
+            return NonNull::new(cleanup.data.cast::<T>());
+        }
+        next = cleanup.next;
+    }
+
+    None
+}
+
+unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
+    // SAFETY: nginx calls a cleanup once, with the data that `give` initialised as a T.
+    unsafe { ptr::drop_in_place(data.cast::<T>()) };
+}
+
+/// A zeroed `T` in the pool, for nginx's own C structures.
+///
+/// # Safety
+/// `pool` must be live, and all zeroes must be a valid `T`.
+pub(super) unsafe fn zeroed<T>(pool: *mut ngx_pool_t) -> Option<NonNull<T>> {
+    // SAFETY: the caller vouches for the pool.
+    NonNull::new(unsafe { ngx_pcalloc(pool, size_of::<T>()) }.cast())
+}
+
+/// A copy of the concatenated `parts` in the pool, followed by a NUL byte that is not counted.
+///
+/// # Safety
+/// `pool` must be live.
+pub(super) unsafe fn copy(pool: *mut ngx_pool_t, parts: &[&[u8]]) -> Option<ngx_str_t> {
+    let len = parts.iter().map(|part| part.len()).sum::<usize>();
+    // SAFETY: the caller vouches for the pool.
+    let data = NonNull::new(unsafe { ngx_pnalloc(pool, len + 1) }.cast::<u8>())?.as_ptr();
+
+    let mut filled = 0;
+    for part in parts {
+        // SAFETY: `data` has room for all parts and the NUL; parts lie elsewhere.
+        unsafe { ptr::copy_nonoverlapping(part.as_ptr(), data.add(filled), part.len()) };
+        filled += part.len();
+    }
+    // SAFETY: as above.
+    unsafe { data.add(filled).write(0) };
+
+    Some(ngx_str_t { len, data })
+}

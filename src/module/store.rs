@@ -1,0 +1,297 @@
+//! A session store as configured: where it is, who we are there, within which bounds.
+
+use core::cell::{Cell, OnceCell};
+use std::rc::Rc;
+
+use nginx_sys::{
+    ngx_conf_t, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t, ngx_log_t,
+    ngx_resolver_t, NGX_LOG_WARN,
+};
+use ngx::http::{
+    HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule, NgxHttpUpstreamModule,
+};
+
+use super::address::{self, Name, SocketAddress, Target, REDIS_PORT};
+use super::client::Client;
+use super::conf::{log_at, MainConf, Place};
+use super::directives::Directive;
+use super::SessionRedis;
+use crate::config::{unknown, ConfigError};
+use crate::store::dialogue::Login;
+use crate::store::endpoint::{Address, Endpoint};
+use crate::store::servers::ServerConf;
+
+/// `session_redis_store` or an anonymous store of a url.
+pub(super) struct Store {
+    pub(super) name: String,
+    pub(super) endpoint: Endpoint,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Vec<u8>>,
+    pub(super) database: Option<u32>,
+    pub(super) limits: Limits,
+    pub(super) own_resolver: Option<*mut ngx_resolver_t>,
+    pub(super) place: Place,
+    resolver: Cell<*mut ngx_resolver_t>,
+    servers: OnceCell<Vec<(Target, ServerConf)>>,
+    client: OnceCell<&'static Client>,
+}
+
+/// Times in ms.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) connect_timeout: u64,
+    pub(super) timeout: u64,
+    pub(super) resolver_timeout: u64,
+    pub(super) connections: usize,
+    pub(super) max_pending: usize,
+    pub(super) max_size: usize,
+    pub(super) retry: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect_timeout: 100,
+            timeout: 250,
+            resolver_timeout: 30_000,
+            connections: 1,
+            max_pending: 4096,
+            max_size: 64 * 1024,
+            retry: 1,
+        }
+    }
+}
+
+impl Store {
+    pub(super) fn new(name: &str, endpoint: Endpoint, place: Place) -> Self {
+        Self {
+            name: name.to_owned(),
+            username: endpoint.username.clone(),
+            database: endpoint.database,
+            endpoint,
+            password: None,
+            limits: Limits::default(),
+            own_resolver: None,
+            place,
+            resolver: Cell::new(core::ptr::null_mut()),
+            servers: OnceCell::new(),
+            client: OnceCell::new(),
+        }
+    }
+
+    /// The store that a url in `session_redis` stands for; equal urls share one.
+    pub(super) fn anonymous(d: &Directive, url: &str) -> Result<Rc<Self>, ConfigError> {
+        let endpoint = Endpoint::parse(url)?;
+        let main = d.main();
+        let known = main.stores.iter().find(|store| store.name == url);
+        if let Some(store) = known {
+            return Ok(Rc::clone(store));
+        }
+        let store = Rc::new(Self::new(url, endpoint, d.place()));
+        main.stores.push(Rc::clone(&store));
+        Ok(store)
+    }
+
+    /// The store of this name, or why there is none.
+    pub(super) fn named(
+        cf: *mut ngx_conf_t,
+        main: &MainConf,
+        name: &str,
+    ) -> Result<Rc<Self>, ConfigError> {
+        if let Some(store) = main.stores.iter().find(|store| store.name == name) {
+            return Ok(Rc::clone(store));
+        }
+        if upstream(cf, name).is_some() {
+            return Err(ConfigError::new(format!(
+                "\"{name}\" is an upstream, not a session store"
+            ))
+            .hint(format!("write \"session_redis redis://{name}\"")));
+        }
+        let known: Vec<&str> = main
+            .stores
+            .iter()
+            .map(|store| store.name.as_str())
+            .filter(|name| !name.contains("://"))
+            .collect();
+        Err(unknown("session store", name, &known))
+    }
+
+    /// Finds the store's servers once all of http{} is known.
+    pub(super) fn locate(&self, cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
+        self.resolver.set(self.own_resolver.unwrap_or_else(|| http_resolver(cf)));
+        let servers = match &self.endpoint.address {
+            Address::Unix(path) => direct(address::parse(cf, &format!("unix:{path}"), false)?),
+            Address::Host { host, port } => match upstream(cf, host).filter(|_| port.is_none()) {
+                Some(block) => self.of_upstream(cf, host, block)?,
+                None => self.of_host(cf, host, port.unwrap_or(REDIS_PORT))?,
+            },
+        };
+        let _ = self.servers.set(servers);
+        Ok(())
+    }
+
+    fn of_host(
+        &self,
+        cf: *mut ngx_conf_t,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<(Target, ServerConf)>, ConfigError> {
+        let text = match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        // With a resolver only literal addresses are taken now.
+        let at_start = self.resolver.get().is_null();
+        let addresses = address::parse(cf, &text, at_start)?;
+        if addresses.is_empty() {
+            return Ok(vec![(Target::Name(Name::new(host, port)), ServerConf::default())]);
+        }
+        Ok(direct(addresses))
+    }
+
+    fn of_upstream(
+        &self,
+        cf: *mut ngx_conf_t,
+        name: &str,
+        block: &ngx_http_upstream_srv_conf_t,
+    ) -> Result<Vec<(Target, ServerConf)>, ConfigError> {
+        // SAFETY: the servers of an upstream block are an array of this structure.
+        let lines = unsafe { (*block.servers).as_slice::<ngx_http_upstream_server_t>() };
+        let mut servers = Vec::new();
+        for line in lines {
+            if line.addrs.is_null() {
+                return Err(ConfigError::new(format!(
+                    "upstream \"{name}\" has a server with \"resolve\""
+                ))
+                .hint("give the host name in the store's url, with a \"resolver\""));
+            }
+            // SAFETY: nginx filled in `naddrs` addresses.
+            let addresses = unsafe { core::slice::from_raw_parts(line.addrs, line.naddrs) };
+            for known in addresses {
+                // SAFETY: as above.
+                let address = unsafe { SocketAddress::of(known) };
+                self.check_port(cf, name, &line.name.to_string(), &address);
+                servers.push((Target::Address(address), server_conf(line)));
+            }
+        }
+        Ok(servers)
+    }
+
+    /// nginx gives a server line without a port that of HTTP.
+    fn check_port(&self, cf: *mut ngx_conf_t, upstream: &str, line: &str, known: &SocketAddress) {
+        let has_port = line.starts_with("unix:")
+            || line.rsplit_once(':').is_some_and(|(host, port)| {
+                !port.ends_with(']') && (!host.contains(':') || host.ends_with(']'))
+            });
+        if known.port() == 80 && !has_port {
+            log_at(
+                NGX_LOG_WARN,
+                cf,
+                &self.place,
+                format_args!(
+                    "server \"{line}\" in upstream \"{upstream}\" has no port, nginx gave it 80; \
+                     Redis listens on {REDIS_PORT}"
+                ),
+            );
+        }
+    }
+
+    pub(super) fn targets(&self) -> Vec<Target> {
+        self.located().iter().map(|(target, _)| target.clone()).collect()
+    }
+
+    pub(super) fn servers(&self) -> Vec<ServerConf> {
+        self.located().iter().map(|(_, conf)| conf.clone()).collect()
+    }
+
+    fn located(&self) -> &[(Target, ServerConf)] {
+        self.servers.get().map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn resolver(&self) -> *mut ngx_resolver_t {
+        self.resolver.get()
+    }
+
+    pub(super) fn login(&self) -> Login {
+        Login {
+            username: self.username.clone(),
+            password: self.password.clone(),
+            database: self.database.unwrap_or(0),
+            client_name: None,
+        }
+    }
+
+    /// Starts the store's client in this worker.
+    pub(super) fn start(&self, log: *mut ngx_log_t) {
+        self.client.get_or_init(|| Client::start(self, log));
+    }
+
+    /// This worker's client.
+    pub(super) fn client(&self) -> Option<&'static Client> {
+        self.client.get().copied()
+    }
+}
+
+fn direct(addresses: Vec<SocketAddress>) -> Vec<(Target, ServerConf)> {
+    let server = |address| (Target::Address(address), ServerConf::default());
+    addresses.into_iter().map(server).collect()
+}
+
+fn server_conf(line: &ngx_http_upstream_server_t) -> ServerConf {
+    ServerConf {
+        weight: u32::try_from(line.weight).unwrap_or(u32::MAX),
+        backup: line.backup() != 0,
+        down: line.down != 0,
+        max_fails: u32::try_from(line.max_fails).unwrap_or(u32::MAX),
+        fail_timeout: u64::try_from(line.fail_timeout).unwrap_or(0).saturating_mul(1000),
+    }
+}
+
+/// The `upstream` block of this name.
+fn upstream(cf: *mut ngx_conf_t, name: &str) -> Option<&'static ngx_http_upstream_srv_conf_t> {
+    // SAFETY: `cf` is live; the blocks live as long as the configuration.
+    unsafe {
+        let main = NgxHttpUpstreamModule::main_conf(&*cf)?;
+        let blocks = main.upstreams.as_slice::<*mut ngx_http_upstream_srv_conf_t>();
+        let mut blocks = blocks.iter().filter_map(|block| block.as_ref());
+        // Implicit ones, of `proxy_pass http://host`, have no servers of their own.
+        blocks.find(|block| {
+            !block.servers.is_null() && block.host.as_bytes().eq_ignore_ascii_case(name.as_bytes())
+        })
+    }
+}
+
+/// The resolver of http{}, unless it is the dummy without addresses that nginx puts there.
+fn http_resolver(cf: *mut ngx_conf_t) -> *mut ngx_resolver_t {
+    // SAFETY: `cf` is live, and so is what it configures.
+    unsafe {
+        let core = NgxHttpCoreModule::location_conf(&*cf);
+        match core.and_then(|core| core.resolver.as_ref()) {
+            Some(resolver) if resolver.connections.nelts > 0 => {
+                core::ptr::from_ref(resolver).cast_mut()
+            }
+            _ => core::ptr::null_mut(),
+        }
+    }
+}
+
+/// Finds the servers of all stores.
+pub(super) fn locate_all(cf: *mut ngx_conf_t, main: &MainConf) -> Result<(), (Place, ConfigError)> {
+    for store in &main.stores {
+        store.locate(cf).map_err(|error| (store.place.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// The main configuration that a worker's requests see.
+pub(super) fn start_all(main: &MainConf, log: *mut ngx_log_t) {
+    for store in &main.stores {
+        store.start(log);
+    }
+}
+
+const _: fn() = || {
+    // The stores stand in the module's main configuration.
+    fn has_main_conf<T: HttpModuleMainConf>() {}
+    has_main_conf::<SessionRedis>();
+};

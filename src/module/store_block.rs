@@ -1,0 +1,250 @@
+//! `session_redis_store name { … }`: the directives inside.
+
+use core::ffi::{c_char, c_void};
+use core::ptr;
+use std::rc::Rc;
+
+use nginx_sys::{
+    ngx_command_t, ngx_conf_parse, ngx_conf_t, ngx_int_t, ngx_parse_size, ngx_resolver_create,
+    ngx_str_t, NGX_CONF_1MORE, NGX_CONF_TAKE1, NGX_LOG_EMERG, NGX_OK,
+};
+use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
+use ngx::ngx_conf_log_error;
+
+use super::conf::MainConf;
+use super::directives::{directive, milliseconds, once, Directive};
+use super::files;
+use super::store::{Limits, Store};
+use crate::config::{unknown, ConfigError};
+use crate::store::endpoint::Endpoint;
+
+/// The directives of the block, in the order of the reference.
+static mut COMMANDS: [ngx_command_t; 13] = [
+    directive!("server", NGX_CONF_TAKE1, 0, set_server),
+    directive!("username", NGX_CONF_TAKE1, 0, set_username),
+    directive!("password", NGX_CONF_TAKE1, 0, set_password),
+    directive!("password_file", NGX_CONF_TAKE1, 0, set_password_file),
+    directive!("database", NGX_CONF_TAKE1, 0, set_database),
+    directive!("resolver", NGX_CONF_1MORE, 0, set_resolver),
+    directive!("resolver_timeout", NGX_CONF_TAKE1, 0, set_resolver_timeout),
+    directive!("connect_timeout", NGX_CONF_TAKE1, 0, set_connect_timeout),
+    directive!("timeout", NGX_CONF_TAKE1, 0, set_timeout),
+    directive!("connections", NGX_CONF_TAKE1, 0, set_connections),
+    directive!("max_pending", NGX_CONF_TAKE1, 0, set_max_pending),
+    directive!("max_size", NGX_CONF_TAKE1, 0, set_max_size),
+    directive!("retry", NGX_CONF_TAKE1, 0, set_retry),
+];
+
+/// The block as far as it was read.
+#[derive(Default)]
+struct Block {
+    server: Option<Endpoint>,
+    username: Option<String>,
+    password: Option<Vec<u8>>,
+    database: Option<u32>,
+    resolver: Option<*mut nginx_sys::ngx_resolver_t>,
+    resolver_timeout: Option<u64>,
+    connect_timeout: Option<u64>,
+    timeout: Option<u64>,
+    connections: Option<usize>,
+    max_pending: Option<usize>,
+    max_size: Option<usize>,
+    retry: Option<u32>,
+}
+
+/// `session_redis_store name { … }`
+pub(super) fn parse(d: &mut Directive, main: &mut MainConf) -> Result<(), ConfigError> {
+    let name = d.args[0].to_owned();
+    if name == "off" || name.contains("://") || name.is_empty() {
+        return Err(ConfigError::new(format!("\"{name}\" cannot be the name of a store")));
+    }
+    if main.stores.iter().any(|store| store.name == name) {
+        return Err(ConfigError::new(format!("duplicate store \"{name}\"")));
+    }
+    let place = d.place();
+
+    let mut block = Block::default();
+    // SAFETY: `cf` is live; what the block changes of it is put back.
+    let result = unsafe {
+        let saved = *d.cf;
+        (*d.cf).ctx = ptr::null_mut();
+        (*d.cf).handler = Some(set);
+        (*d.cf).handler_conf = ptr::from_mut(&mut block).cast();
+        let result = ngx_conf_parse(d.cf, ptr::null_mut());
+        *d.cf = saved;
+        result
+    };
+    if result != NGX_CONF_OK {
+        return Err(ConfigError::new(format!("store \"{name}\" is not usable")));
+    }
+
+    let server = block.server.take().ok_or_else(|| {
+        ConfigError::new(format!("store \"{name}\" has no \"server\""))
+            .hint("for instance \"server redis://127.0.0.1:6379;\"")
+    })?;
+    main.stores.push(Rc::new(block.into_store(&name, server, place)?));
+    Ok(())
+}
+
+impl Block {
+    fn into_store(
+        self,
+        name: &str,
+        server: Endpoint,
+        place: super::conf::Place,
+    ) -> Result<Store, ConfigError> {
+        if self.database.is_some() && server.database.is_some() {
+            return Err(ConfigError::new("\"database\" stands beside a database in the url"));
+        }
+        if self.username.is_some() && server.username.is_some() {
+            return Err(ConfigError::new("\"username\" stands beside a user in the url"));
+        }
+        let mut store = Store::new(name, server, place);
+        let defaults = Limits::default();
+        store.limits = Limits {
+            connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
+            timeout: self.timeout.unwrap_or(defaults.timeout),
+            resolver_timeout: self.resolver_timeout.unwrap_or(defaults.resolver_timeout),
+            connections: self.connections.unwrap_or(defaults.connections),
+            max_pending: self.max_pending.unwrap_or(defaults.max_pending),
+            max_size: self.max_size.unwrap_or(defaults.max_size),
+            retry: self.retry.unwrap_or(defaults.retry),
+        };
+        store.username = self.username.or(store.username);
+        store.database = self.database.or(store.database);
+        store.password = self.password;
+        store.own_resolver = self.resolver;
+        Ok(store)
+    }
+}
+
+/// Finds the row of a directive of the block and runs its setter.
+unsafe extern "C" fn set(
+    cf: *mut ngx_conf_t,
+    _command: *mut ngx_command_t,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: nginx calls the handler with the words of a directive; the table is never written.
+    let (words, commands) =
+        unsafe { ((*(*cf).args).as_slice::<ngx_str_t>(), &*(&raw mut COMMANDS).cast_const()) };
+    let name = words.first().map(ngx_str_t::to_string).unwrap_or_default();
+    let Some(command) = commands.iter().find(|command| command.name.to_string() == name) else {
+        let known: Vec<String> = commands.iter().map(|command| command.name.to_string()).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        ngx_conf_log_error!(NGX_LOG_EMERG, cf, "{}", unknown("directive", &name, &known));
+        return NGX_CONF_ERROR;
+    };
+    let many = command.type_ & NGX_CONF_1MORE as usize != 0;
+    if words.len() < 2 || (!many && words.len() != 2) {
+        ngx_conf_log_error!(
+            NGX_LOG_EMERG,
+            cf,
+            "invalid number of arguments in \"{name}\" directive"
+        );
+        return NGX_CONF_ERROR;
+    }
+    match command.set {
+        // SAFETY: as nginx itself would call it, with the structure of the block.
+        Some(set) => unsafe { set(cf, ptr::from_ref(command).cast_mut(), conf) },
+        None => NGX_CONF_ERROR,
+    }
+}
+
+fn fill<T>(field: &mut Option<T>, value: T) -> Result<(), ConfigError> {
+    once(field.replace(value).is_none())
+}
+
+fn set_server(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.server, Endpoint::parse(d.args[0])?)
+}
+
+fn set_username(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.username, d.args[0].to_owned())
+}
+
+fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    if d.args[0].is_empty() {
+        return Err(ConfigError::new("the password is empty"));
+    }
+    fill(&mut block.password, d.args[0].as_bytes().to_vec())
+}
+
+fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let (content, name) = files::read_secret(d, d.args[0])?;
+    let password = content.strip_suffix(b"\n").unwrap_or(&content);
+    let password = password.strip_suffix(b"\r").unwrap_or(password);
+    if password.is_empty() {
+        return Err(ConfigError::new(format!("\"{name}\" is empty")));
+    }
+    fill(&mut block.password, password.to_vec())
+}
+
+fn set_database(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.database, number(d, 0, u32::MAX.into())? as u32)
+}
+
+fn set_resolver(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    // SAFETY: the words after the directive's name are resolver's own arguments.
+    let resolver = unsafe {
+        let words = &raw mut *(*(*d.cf).args).elts.cast::<ngx_str_t>().add(1);
+        ngx_resolver_create(d.cf, words, d.args.len())
+    };
+    if resolver.is_null() {
+        return Err(ConfigError::new("the resolver is not usable"));
+    }
+    fill(&mut block.resolver, resolver)
+}
+
+fn set_resolver_timeout(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.resolver_timeout, time(d)?)
+}
+
+fn set_connect_timeout(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.connect_timeout, time(d)?)
+}
+
+fn set_timeout(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.timeout, time(d)?)
+}
+
+fn set_connections(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.connections, number(d, 1, 1024)? as usize)
+}
+
+fn set_max_pending(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.max_pending, number(d, 1, 1 << 24)? as usize)
+}
+
+fn set_max_size(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let text = d.args[0];
+    let mut word = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
+    // SAFETY: ngx_parse_size only reads the string.
+    let size = unsafe { ngx_parse_size(&mut word) };
+    match usize::try_from(size) {
+        Ok(size) if (1..=512 << 20).contains(&size) => fill(&mut block.max_size, size),
+        _ => Err(ConfigError::new(format!("\"{text}\" is not a size from 1 to 512m"))
+            .hint("sizes are written 65536, 64k, 1m")),
+    }
+}
+
+fn set_retry(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.retry, number(d, 0, 16)? as u32)
+}
+
+fn time(d: &Directive) -> Result<u64, ConfigError> {
+    match milliseconds(d.args[0])? {
+        0 => Err(ConfigError::new("the time must be above 0")),
+        time => Ok(time),
+    }
+}
+
+fn number(d: &Directive, min: u64, max: u64) -> Result<u64, ConfigError> {
+    match d.args[0].parse::<u64>() {
+        Ok(number) if (min..=max).contains(&number) => Ok(number),
+        _ => {
+            Err(ConfigError::new(format!("\"{}\" is not a number from {min} to {max}", d.args[0])))
+        }
+    }
+}
+
+const _: () = assert!(NGX_OK as ngx_int_t == 0);

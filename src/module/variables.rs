@@ -1,0 +1,356 @@
+//! The variables: the table, then a reader each. Reading one never causes a lookup.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::borrow::Cow;
+
+use nginx_sys::{
+    ngx_conf_t, ngx_http_add_variable, ngx_http_request_t, ngx_http_variable_t,
+    ngx_http_variable_value_t, ngx_int_t, ngx_str_t, NGX_ERROR, NGX_HTTP_VAR_CHANGEABLE,
+    NGX_HTTP_VAR_NOCACHEABLE, NGX_LOG_WARN, NGX_OK,
+};
+use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
+use ngx::ngx_log_error;
+
+use super::conf::MainConf;
+use super::context::{Context, LookedUp};
+use super::handler;
+use super::plan::{Plan, RouteRule};
+use super::request::Request;
+use super::{pool, SessionRedis};
+use crate::config::ConfigError;
+use crate::login::return_to;
+use crate::policy::Status;
+use crate::route::jvm_route;
+use crate::session::key::key_digest;
+use crate::session::source::{mask, Source};
+use crate::value;
+
+/// What a variable needs to be known before it has a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    Id,
+    Session,
+    /// The session's remaining life.
+    Ttl,
+    /// The whole session, decoded.
+    Json,
+}
+
+type Read = for<'a> fn(&View<'a>) -> Option<Cow<'a, [u8]>>;
+
+/// Name after `session_redis_`, what it needs, how it is read.
+const VARIABLES: [(&str, Needs, Read); 15] = [
+    ("status", Needs::Nothing, status),
+    ("user", Needs::Session, user),
+    ("id", Needs::Id, id),
+    ("id_hash", Needs::Id, id_hash),
+    ("key", Needs::Id, key),
+    ("key_digest", Needs::Nothing, digest),
+    ("ttl", Needs::Ttl, ttl),
+    ("time", Needs::Nothing, time),
+    ("json", Needs::Json, json),
+    ("raw", Needs::Session, raw),
+    ("route", Needs::Nothing, route),
+    ("server", Needs::Nothing, server),
+    ("return_to", Needs::Nothing, back),
+    ("no_cache", Needs::Nothing, no_cache),
+    ("request_uri", Needs::Nothing, request_uri),
+];
+
+const PREFIX: &str = "session_redis_";
+
+/// What the configuration reads outside the module's own directives: in `proxy_set_header`, `map`, logs …
+#[derive(Clone, Copy, Default)]
+pub(super) struct Used {
+    pub(super) id: bool,
+    session: bool,
+    pub(super) ttl: bool,
+    pub(super) json: bool,
+}
+
+impl Used {
+    /// Whether a location that is on must look the session up for a variable's sake.
+    pub(super) fn session(self) -> bool {
+        self.session || self.ttl || self.json
+    }
+
+    /// Goes through the variables that the configuration refers to.
+    pub(super) fn scan(cf: *mut ngx_conf_t) -> Self {
+        let mut used = Self::default();
+        // SAFETY: `cf` is live; the array holds nginx's variables that are referred to.
+        let referred = unsafe {
+            let Some(main) = NgxHttpCoreModule::main_conf(&*cf) else { return used };
+            main.variables.as_slice::<ngx_http_variable_t>()
+        };
+        for variable in referred {
+            let name = variable.name.to_string();
+            let Some(name) = name.strip_prefix(PREFIX) else { continue };
+            match VARIABLES.iter().find(|(known, ..)| *known == name).map(|(_, needs, _)| needs) {
+                Some(Needs::Id) => used.id = true,
+                Some(Needs::Session) => used.session = true,
+                Some(Needs::Ttl) => used.ttl = true,
+                Some(Needs::Json) => used.json = true,
+                Some(Needs::Nothing) | None => {}
+            }
+        }
+        used
+    }
+}
+
+/// Adds the module's variables to nginx's table.
+pub(super) fn register(cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
+    for (index, (name, ..)) in VARIABLES.iter().enumerate() {
+        add(cf, &format!("{PREFIX}{name}"), 0, get, index)?;
+    }
+    Ok(())
+}
+
+/// Adds the variable of a `session_redis_set`; its index in the list of these.
+pub(super) fn declare(
+    cf: *mut ngx_conf_t,
+    main: &mut MainConf,
+    name: &str,
+) -> Result<usize, ConfigError> {
+    if let Some(index) = main.variables.iter().position(|known| known == name) {
+        return Ok(index);
+    }
+    if name.starts_with(PREFIX) {
+        return Err(ConfigError::new(format!("\"${name}\" would look like the module's own")));
+    }
+    let index = main.variables.len();
+    add(cf, name, NGX_HTTP_VAR_CHANGEABLE, get_set, index)?;
+    main.variables.push(name.to_owned());
+    Ok(index)
+}
+
+type Getter = unsafe extern "C" fn(
+    *mut ngx_http_request_t,
+    *mut ngx_http_variable_value_t,
+    usize,
+) -> ngx_int_t;
+
+fn add(
+    cf: *mut ngx_conf_t,
+    name: &str,
+    flags: u32,
+    getter: Getter,
+    data: usize,
+) -> Result<(), ConfigError> {
+    let failed = || ConfigError::new(format!("the variable \"${name}\" cannot be added"));
+    // SAFETY: `cf` is live; the name is a copy in its pool, and the variable lives there too.
+    unsafe {
+        let mut name: ngx_str_t = pool::copy((*cf).pool, &[name.as_bytes()]).ok_or_else(failed)?;
+        let flags = (flags | NGX_HTTP_VAR_NOCACHEABLE) as usize;
+        let variable = ngx_http_add_variable(cf, &mut name, flags).as_mut().ok_or_else(failed)?;
+        variable.get_handler = Some(getter);
+        variable.data = data;
+    }
+    Ok(())
+}
+
+/// A request as a variable sees it.
+struct View<'a> {
+    r: Request,
+    context: Option<&'a Context>,
+    plan: Option<&'a Plan>,
+}
+
+unsafe extern "C" fn get(
+    r: *mut ngx_http_request_t,
+    value: *mut ngx_http_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx calls getters with a live request.
+    let r = unsafe { Request::from_raw(r) };
+    let Some((name, needs, read)) = VARIABLES.get(data) else { return NGX_ERROR as ngx_int_t };
+    let (context, plan) = (Context::of(r), handler::plan(r.main()));
+    let view = View { r, context, plan: plan.as_deref() };
+    if *needs != Needs::Nothing {
+        view.warn_if_early(name);
+    }
+    // SAFETY: as above, with the value to be set.
+    unsafe { fill(r, value, read(&view)) }
+}
+
+unsafe extern "C" fn get_set(
+    r: *mut ngx_http_request_t,
+    value: *mut ngx_http_variable_value_t,
+    data: usize,
+) -> ngx_int_t {
+    // SAFETY: nginx calls getters with a live request.
+    let r = unsafe { Request::from_raw(r) };
+    let (context, plan) = (Context::of(r), handler::plan(r));
+    let mut text = None;
+    let session = context.zip(plan.as_deref()).and_then(|(context, plan)| context.session(plan));
+    if let Some(plan) = &plan {
+        View { r, context, plan: Some(plan) }.warn_if_early("set");
+        let of_this = plan.sets.iter().find_map(|(reading, index)| {
+            let set = plan.set(*index).filter(|set| set.variable == data)?;
+            Some((reading, set))
+        });
+        if let Some((reading, set)) = of_this {
+            // Like headers, values stand only where a session was found.
+            let found = session.as_deref().and_then(|session| reading.text(r, Some(session)));
+            let default = || set.default.as_deref().map(Cow::Borrowed);
+            text = found.or_else(default).map(|text| text.into_owned().into_bytes());
+        }
+    }
+    // SAFETY: as above.
+    unsafe { fill(r, value, text.map(Cow::Owned)) }
+}
+
+/// # Safety
+/// `value` must point to the value that nginx wants to have set.
+unsafe fn fill(
+    r: Request,
+    value: *mut ngx_http_variable_value_t,
+    text: Option<Cow<'_, [u8]>>,
+) -> ngx_int_t {
+    let copy = match &text {
+        None => None,
+        Some(text) => match r.copy(&[text]) {
+            None => return NGX_ERROR as ngx_int_t,
+            copy => copy,
+        },
+    };
+    // SAFETY: the caller vouches for `value`.
+    let value = unsafe { &mut *value };
+    value.set_valid(copy.is_some().into());
+    value.set_not_found(copy.is_none().into());
+    value.set_no_cacheable(1);
+    value.set_escape(0);
+    if let Some(copy) = copy {
+        value.set_len(copy.len as u32);
+        value.data = copy.data;
+    }
+    NGX_OK as ngx_int_t
+}
+
+impl<'a> View<'a> {
+    /// A session variable read in the rewrite phase is empty, which is easily overlooked.
+    fn warn_if_early(&self, name: &str) {
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        let pending = self.status() == Status::Pending;
+        let looks = self.plan.is_some_and(|plan| plan.needs.session);
+        if pending
+            && looks
+            && self.r.raw().header_sent() == 0
+            && !WARNED.swap(true, Ordering::Relaxed)
+        {
+            ngx_log_error!(
+                NGX_LOG_WARN,
+                self.r.log(),
+                "session variable \"{name}\" is read before the lookup and empty, \
+                 in the rewrite phase for instance"
+            );
+        }
+    }
+
+    fn status(&self) -> Status {
+        match (self.context, self.plan) {
+            (Some(context), Some(_)) => context.status.get(),
+            (_, None) => Status::Off,
+            (None, Some(_)) => Status::Pending,
+        }
+    }
+
+    /// The id and what follows from it, where one was found.
+    fn with_id<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.context?.id.borrow().as_ref().map(|id| read(id.as_bytes()))
+    }
+
+    fn with_result<T>(&self, read: impl FnOnce(&LookedUp) -> Option<T>) -> Option<T> {
+        self.context?.result.borrow().as_ref().and_then(read)
+    }
+}
+
+fn text<'a>(text: impl Into<String>) -> Cow<'a, [u8]> {
+    Cow::Owned(text.into().into_bytes())
+}
+
+fn status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    Some(Cow::Borrowed(view.status().as_str().as_bytes()))
+}
+
+fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let plan = view.plan?;
+    let session = view.context?.session(plan)?;
+    value::text(&plan.user.as_ref()?.select(&session)).map(|user| text(user))
+}
+
+fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    view.with_id(|id| Cow::Owned(id.to_vec()))
+}
+
+fn id_hash<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let main = SessionRedis::main_conf(view.r.raw())?;
+    let hash = main.hash_key.value()?;
+    view.with_id(|id| text(hash.of(id)))
+}
+
+fn key<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let key = view.context?.key.borrow();
+    (!key.is_empty()).then(|| Cow::Owned(key.clone()))
+}
+
+fn digest<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let rule = view.plan?.key_digest.value()?;
+    let parts = rule.parts.iter().map(|part| part.evaluate(view.r)).collect::<Option<Vec<_>>>()?;
+    key_digest(rule.digest, rule.json, &parts).map(text)
+}
+
+fn ttl<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    view.with_result(|result| result.ttl).map(|ms| text((ms / 1000).to_string()))
+}
+
+fn time<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    view.with_result(|result| Some(text(format!("{:.6}", result.elapsed.as_secs_f64()))))
+}
+
+fn json<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let session = view.context?.session(view.plan?)?;
+    serde_json::to_vec(&*session).ok().map(Cow::Owned)
+}
+
+fn raw<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    view.with_result(|result| {
+        (result.status == Status::Found).then(|| Cow::Owned(result.raw.clone()))
+    })
+}
+
+fn route<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let plan = view.plan?;
+    match plan.route.as_ref()? {
+        RouteRule::JvmRoute => {
+            view.with_id(|id| jvm_route(id).map(|route| Cow::Owned(route.to_vec())))?
+        }
+        RouteRule::Value(reading) => {
+            let session = view.context?.session(plan)?;
+            let route = reading.text(view.r, Some(&session))?;
+            Some(text(route))
+        }
+    }
+}
+
+fn server<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    view.with_result(|result| Some(text(result.store.client()?.server_name(result.server?))))
+}
+
+fn back<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    Some(text(return_to(view.r.main().original_uri())))
+}
+
+fn no_cache<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let injected = view.context.is_some_and(|context| context.injected.get());
+    Some(Cow::Borrowed(if injected { b"1" } else { b"" }))
+}
+
+fn request_uri<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    let uri = view.r.main().original_uri();
+    let sources: Vec<Source> = view
+        .plan
+        .map(|plan| plan.sources.iter().map(|source| source.source.clone()).collect())
+        .unwrap_or_default();
+    Some(Cow::Owned(mask(uri, &sources)))
+}

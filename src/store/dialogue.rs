@@ -1,0 +1,242 @@
+//! What a fresh connection says before it serves: `AUTH`, `SELECT`, and for a probe `PING`.
+//!
+//! All of it is written at once and answered in order, so that a handshake takes one round trip. No lookup may be
+//! written behind it until it is done: after a refused `SELECT` it would read another database.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use super::command;
+use super::error::{serves_nobody, Failure, Step};
+use super::resp::Reply;
+use super::server_error::ServerError;
+
+/// Who a connection is and which database it reads: what the handshake says.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// An ACL user (Redis 6); without one the password is that of the server, or of its default user.
+    pub username: Option<String>,
+    /// The password; a user without one is a `nopass` user.
+    pub password: Option<Vec<u8>>,
+    /// The database; 0 is never selected, since a connection begins there and some servers know no `SELECT`.
+    pub database: u32,
+    /// How the connection shows in `CLIENT LIST`; a server that knows no names is not bothered about it.
+    pub client_name: Option<String>,
+}
+
+/// The password is not shown.
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("database", &self.database)
+            .field("client_name", &self.client_name)
+            .finish()
+    }
+}
+
+/// A handshake under way: the replies that are still awaited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialogue {
+    awaited: [Option<Awaited>; 4],
+    with_user: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Must(Step),
+    /// Whatever is answered does not matter.
+    Name,
+}
+
+impl Dialogue {
+    /// Begins the handshake of a fresh connection: writes its commands to `out`. A `probe` ends with `PING`, so that
+    /// a server which is frozen or loads its data does not count as up.
+    pub fn begin(login: &Login, probe: bool, out: &mut Vec<u8>) -> Self {
+        let mut awaited = [None; 4];
+        let user = login.username.as_deref();
+        if user.is_some() || login.password.is_some() {
+            command::auth(out, user, login.password.as_deref().unwrap_or_default());
+            awaited[0] = Some(Awaited::Must(Step::Auth));
+        }
+        if let Some(name) = &login.client_name {
+            command::client_setname(out, name);
+            awaited[1] = Some(Awaited::Name);
+        }
+        if login.database != 0 {
+            command::select(out, login.database);
+            awaited[2] = Some(Awaited::Must(Step::Select));
+        }
+        if probe {
+            command::ping(out);
+            awaited[3] = Some(Awaited::Must(Step::Ping));
+        }
+        Self { awaited, with_user: user.is_some() }
+    }
+
+    /// Whether the connection may serve: every reply has come and none was a refusal.
+    pub fn is_done(&self) -> bool {
+        self.awaited.iter().all(Option::is_none)
+    }
+
+    /// Takes the next reply. After a failure the connection is to be closed.
+    pub fn take(&mut self, reply: Reply<'_>) -> Result<(), Failure> {
+        if let Reply::Push(_) = reply {
+            return Ok(());
+        }
+        let awaited = self.awaited.iter_mut().find_map(Option::take);
+        match (awaited, reply) {
+            (Some(Awaited::Must(_)), Reply::Status) => Ok(()),
+            (Some(Awaited::Must(step)), Reply::Error(error)) => self.refused(step, error),
+            (Some(Awaited::Name), Reply::Status | Reply::Error(_)) => Ok(()),
+            _ => Err(Failure::Unexpected),
+        }
+    }
+
+    fn refused(&self, step: Step, error: ServerError) -> Result<(), Failure> {
+        match step {
+            Step::Auth if self.with_user && error.is_wrong_arity() => Err(Failure::UsersUnknown),
+            // A user who may not PING, and a proxy that knows none, are alive nevertheless.
+            Step::Ping if !serves_nobody(error.code()) => Ok(()),
+            _ => Err(Failure::Handshake { step, error }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(username: Option<&str>, password: Option<&str>, database: u32) -> Login {
+        Login {
+            username: username.map(str::to_owned),
+            password: password.map(|password| password.as_bytes().to_vec()),
+            database,
+            client_name: None,
+        }
+    }
+
+    fn begin(login: &Login, probe: bool) -> (Dialogue, String) {
+        let mut out = Vec::new();
+        let dialogue = Dialogue::begin(login, probe, &mut out);
+        let words: Vec<_> = str::from_utf8(&out)
+            .unwrap()
+            .split("\r\n")
+            .filter(|line| !line.is_empty() && !line.starts_with(['*', '$']))
+            .collect();
+        (dialogue, words.join(" "))
+    }
+
+    fn error(text: &str) -> ServerError {
+        ServerError::parse(text.as_bytes())
+    }
+
+    fn refused(login: &Login, replies_before: usize, text: &str) -> Option<Failure> {
+        let (mut dialogue, _) = begin(login, true);
+        for _ in 0..replies_before {
+            dialogue.take(Reply::Status).unwrap();
+        }
+        dialogue.take(Reply::Error(error(text))).err()
+    }
+
+    #[test]
+    fn only_what_is_needed_is_said() {
+        let cases = [
+            (login(None, None, 0), false, ""),
+            (login(None, None, 0), true, "PING"),
+            (login(None, Some("pw"), 0), false, "AUTH pw"),
+            (login(Some("web"), Some("pw"), 0), false, "AUTH web pw"),
+            (login(Some("web"), None, 0), false, "AUTH web"),
+            (login(None, None, 3), false, "SELECT 3"),
+            (login(Some("web"), Some("pw"), 3), true, "AUTH web pw SELECT 3 PING"),
+            (
+                Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) },
+                true,
+                "AUTH pw CLIENT SETNAME nginx SELECT 3 PING",
+            ),
+        ];
+        for (login, probe, said) in cases {
+            let (mut dialogue, words) = begin(&login, probe);
+            assert_eq!(words, said);
+            while !dialogue.is_done() {
+                dialogue.take(Reply::Status).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_serves_after_the_last_reply_only() {
+        let (mut dialogue, _) = begin(&login(None, Some("pw"), 3), true);
+        for _ in 0..3 {
+            assert!(!dialogue.is_done());
+            dialogue.take(Reply::Status).unwrap();
+        }
+        assert!(dialogue.is_done());
+        assert_eq!(dialogue.take(Reply::Status), Err(Failure::Unexpected));
+    }
+
+    #[test]
+    fn a_refusal_names_its_step() {
+        let cases = [
+            (0, Step::Auth, "WRONGPASS invalid username-password pair or user is disabled."),
+            (0, Step::Auth, "ERR Client sent AUTH, but no password is set"),
+            (1, Step::Select, "ERR DB index is out of range"),
+            (1, Step::Select, "NOPERM this user has no permissions"),
+            (2, Step::Ping, "LOADING Redis is loading the dataset in memory"),
+            (2, Step::Ping, "MASTERDOWN Link with MASTER is down"),
+            (2, Step::Ping, "NOAUTH Authentication required."),
+        ];
+        for (before, step, text) in cases {
+            let failure = refused(&login(None, Some("pw"), 3), before, text);
+            assert_eq!(failure, Some(Failure::Handshake { step, error: error(text) }));
+        }
+    }
+
+    #[test]
+    fn a_server_without_users_is_named() {
+        let text = "ERR wrong number of arguments for 'auth' command";
+        let failure = refused(&login(Some("web"), Some("pw"), 0), 0, text);
+        assert_eq!(failure, Some(Failure::UsersUnknown));
+        let failure = refused(&login(None, Some("pw"), 0), 0, text);
+        assert_eq!(failure, Some(Failure::Handshake { step: Step::Auth, error: error(text) }));
+    }
+
+    #[test]
+    fn a_server_that_refuses_ping_but_answers_is_up() {
+        for text in ["NOPERM this user has no permissions", "ERR unknown command 'PING'"] {
+            assert_eq!(refused(&login(None, None, 0), 0, text), None);
+        }
+    }
+
+    #[test]
+    fn a_server_that_knows_no_names_serves() {
+        let named = Login { client_name: Some("nginx".into()), ..Login::default() };
+        let (mut dialogue, _) = begin(&named, false);
+        dialogue.take(Reply::Error(error("ERR unknown command 'CLIENT'"))).unwrap();
+        assert!(dialogue.is_done());
+    }
+
+    #[test]
+    fn replies_of_another_type_end_it() {
+        for reply in [Reply::Null, Reply::Int(1), Reply::TooLarge(1 << 20)] {
+            let (mut dialogue, _) = begin(&login(None, Some("pw"), 0), false);
+            assert_eq!(dialogue.take(reply), Err(Failure::Unexpected));
+        }
+    }
+
+    #[test]
+    fn a_push_is_no_reply() {
+        let (mut dialogue, _) = begin(&login(None, Some("pw"), 0), false);
+        dialogue.take(Reply::Push(redis::Value::Nil)).unwrap();
+        assert!(!dialogue.is_done());
+        dialogue.take(Reply::Status).unwrap();
+        assert!(dialogue.is_done());
+    }
+
+    #[test]
+    fn a_password_does_not_show() {
+        assert!(!format!("{:?}", login(Some("web"), Some("pw"), 0)).contains("pw"));
+    }
+}

@@ -1,0 +1,108 @@
+//! What the reply to a command means for a session.
+
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+
+use super::error::Failure;
+use super::resp::Reply;
+use super::server_error::Code;
+
+/// What a `GET` brought.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fetched<'b> {
+    /// The session as it is stored; borrowed from the read buffer if it came in one piece.
+    Value(Cow<'b, [u8]>),
+    /// No such key.
+    Missing,
+    /// The key holds a list, a hash, …: not a session of this format.
+    WrongType,
+    /// The session has this many bytes, more than `max_size`.
+    TooLarge(u64),
+    /// The store did not answer.
+    Failed(Failure),
+}
+
+/// The life left to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// No such key.
+    Missing,
+    /// The key has no end.
+    Endless,
+    /// Milliseconds.
+    Left(u64),
+}
+
+/// What the reply to `GET` means.
+pub fn classify_get(reply: Reply<'_>) -> Fetched<'_> {
+    match reply {
+        Reply::Bulk(value) => Fetched::Value(value),
+        Reply::Null => Fetched::Missing,
+        Reply::TooLarge(bytes) => Fetched::TooLarge(bytes),
+        Reply::Error(error) if error.code() == Code::WrongType => Fetched::WrongType,
+        Reply::Error(error) => Fetched::Failed(Failure::Server(error)),
+        Reply::Int(_) | Reply::Status | Reply::Push(_) | Reply::Other(_) => {
+            Fetched::Failed(Failure::Unexpected)
+        }
+    }
+}
+
+/// What the reply to `PTTL` means.
+pub fn classify_pttl(reply: Reply<'_>) -> Result<Ttl, Failure> {
+    match classify_count(reply)? {
+        -2 => Ok(Ttl::Missing),
+        -1 => Ok(Ttl::Endless),
+        left => u64::try_from(left).map(Ttl::Left).map_err(|_| Failure::Unexpected),
+    }
+}
+
+/// The number that `PEXPIRE` or `DEL` answers: how many keys it changed.
+pub fn classify_count(reply: Reply<'_>) -> Result<i64, Failure> {
+    match reply {
+        Reply::Int(count) => Ok(count),
+        Reply::Error(error) => Err(Failure::Server(error)),
+        _ => Err(Failure::Unexpected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::server_error::ServerError;
+
+    fn error(text: &str) -> ServerError {
+        ServerError::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn a_get_brings_a_session_or_says_why_not() {
+        let loading = error("LOADING Redis is loading the dataset in memory");
+        let cases = [
+            (Reply::Bulk(Cow::Borrowed(b"")), Fetched::Value(Cow::Borrowed(b""))),
+            (Reply::Bulk(Cow::Borrowed(b"x")), Fetched::Value(Cow::Borrowed(b"x"))),
+            (Reply::Null, Fetched::Missing),
+            (Reply::TooLarge(70_000), Fetched::TooLarge(70_000)),
+            (Reply::Error(error("WRONGTYPE Operation against a key")), Fetched::WrongType),
+            (Reply::Error(loading.clone()), Fetched::Failed(Failure::Server(loading))),
+            (Reply::Int(1), Fetched::Failed(Failure::Unexpected)),
+            (Reply::Status, Fetched::Failed(Failure::Unexpected)),
+            (Reply::Other(redis::Value::Array(vec![])), Fetched::Failed(Failure::Unexpected)),
+        ];
+        for (reply, fetched) in cases {
+            assert_eq!(classify_get(reply), fetched);
+        }
+    }
+
+    #[test]
+    fn a_life_is_missing_endless_or_left() {
+        assert_eq!(classify_pttl(Reply::Int(-2)), Ok(Ttl::Missing));
+        assert_eq!(classify_pttl(Reply::Int(-1)), Ok(Ttl::Endless));
+        assert_eq!(classify_pttl(Reply::Int(0)), Ok(Ttl::Left(0)));
+        assert_eq!(classify_pttl(Reply::Int(1_440_000)), Ok(Ttl::Left(1_440_000)));
+        assert_eq!(classify_pttl(Reply::Int(-3)), Err(Failure::Unexpected));
+        assert_eq!(classify_pttl(Reply::Null), Err(Failure::Unexpected));
+        let error = error("NOPERM this user has no permissions");
+        assert_eq!(classify_pttl(Reply::Error(error.clone())), Err(Failure::Server(error)));
+    }
+}
