@@ -50,7 +50,7 @@ pub(crate) struct SessionRedis;
 impl HttpModule for SessionRedis {
     fn module() -> &'static ngx_module_t {
         // SAFETY: nginx writes the record only while it loads modules.
-        unsafe { &*(&raw const ngx_http_session_redis_module) }
+        unsafe { &*ptr::addr_of!(ngx_http_session_redis_module) }
     }
 }
 

@@ -74,6 +74,37 @@ subtest 'repeat_each and restarts' => sub {
     isnt($pid[3], $pid[2], 'a fresh one: another');
 };
 
+subtest 'a socket in the server root' => sub {
+    my $block = <<'END';
+--- http_config
+    server { listen unix:$TEST_NGINX_SERVER_ROOT/html/a.sock; return 200 "unix\n"; }
+--- config
+    location = /u { proxy_pass http://unix:$TEST_NGINX_SERVER_ROOT/html/a.sock; }
+--- request
+GET /u
+--- response_body
+unix
+END
+    unlike(run_block("$block\n=== TEST 2: again\n$block"), qr/^not ok/m, 'outlasts a block');
+};
+
+subtest 'blocks and helpers together' => sub {
+    my $head = 'use SessionRedis; our $redis = start_redis(); our $fake = fake_redis(); quiet_logs();';
+    my $block = <<'END';
+--- config
+    location = /redis { return 200 "$TEST_NGINX_REDIS_PORT $TEST_NGINX_FAKE_SOCKET\n"; }
+--- init
+$main::redis->cmd('SET', 'from', 'init');
+--- request
+GET /redis
+--- response_body eval
+"$ENV{TEST_NGINX_REDIS_PORT} $ENV{TEST_NGINX_FAKE_SOCKET}\n"
+END
+    my $out = run_block($block, head => $head, foot => q{Test::More::is($redis->cmd('GET', 'from'), 'init', 'init ran');});
+    unlike($out, qr/^not ok/m, 'they get on');
+    is(scalar(() = $out =~ /^ok /mg), 7, 'with quiet logs: 4 assertions more') or diag $out;
+};
+
 # Which driver "use Test::Nginx::Socket" finds.
 sub driver () {
     my ($found) = grep { -e } map { "$_/Test/Nginx/Socket.pm" } @INC;

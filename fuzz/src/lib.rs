@@ -26,7 +26,8 @@ pub fn decode(format: &str, value: &[u8]) {
         pointers.iter().map(|pointer| Pointer::parse(pointer).expect("a pointer")).collect();
     let together = Wanted::of(&pointers);
     for wanted in pointers.iter().map(|pointer| Wanted::of([pointer])).chain([together]) {
-        let part = pipeline.decode(value, &wanted).expect("what can be read whole can be read in part");
+        let part =
+            pipeline.decode(value, &wanted).expect("what can be read whole can be read in part");
         for pointer in pointers.iter().filter(|pointer| wanted.covers(&Wanted::of([*pointer]))) {
             assert_eq!(pick(pointer, &part), pick(pointer, &whole), "{}", pointer.as_str());
             header(&pointer.select(&part));
@@ -37,7 +38,8 @@ pub fn decode(format: &str, value: &[u8]) {
 fn header(selected: &Selected<'_>) {
     for encode in [Encode::Raw, Encode::Uri, Encode::Base64, Encode::Json] {
         for join in [None, Some(",")] {
-            let value = session_header(selected, join, encode).ok().flatten().unwrap_or(Cow::Borrowed(b""));
+            let value =
+                session_header(selected, join, encode).ok().flatten().unwrap_or(Cow::Borrowed(b""));
             assert!(!value.iter().any(u8::is_ascii_control));
             assert!(encode == Encode::Raw || value.is_ascii());
         }

@@ -118,7 +118,9 @@ pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_in
     if let Some(life) = left.and_then(|left| extension.due(left, &session)) {
         context.touched.set(true);
         if let Some(client) = plan.store.as_ref().and_then(|store| store.client()) {
-            client.touch(&context.key.borrow(), life);
+            if let Some(key) = &*context.key.borrow() {
+                client.touch(key, life);
+            }
         }
     }
     DECLINED
@@ -177,8 +179,7 @@ fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
     let answer = context.lookup.borrow().as_ref().and_then(|lookup| lookup.take_answer());
     let Some(answer) = answer else { return suspend(r, context) };
     context.lookup.take();
-    let Some(store) = &plan.store else { return DECLINED };
-    let status = take_in(r, context, plan, store, answer);
+    let status = take_in(r, context, plan, answer).unwrap_or(Status::Error);
     settle(r, context, plan, status)
 }
 
@@ -203,12 +204,9 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
         return Some(Asked::Settled(Status::Pending));
     }
 
-    let id = context.id.borrow().clone()?;
-    let mut key = Vec::new();
-    if derive_key(r, plan, &id, &mut key).is_none() {
-        return Some(Asked::Settled(Status::Invalid));
-    }
-    context.key.borrow_mut().clone_from(&key);
+    let key = context.id.borrow().as_ref().and_then(|id| derive_key(r, plan, id));
+    let Some(key) = key else { return Some(Asked::Settled(Status::Invalid)) };
+    *context.key.borrow_mut() = Some(Rc::clone(&key));
     if context.is_answered(plan) {
         let status = context.result.borrow().as_ref().map_or(Status::Pending, |it| it.status);
         return Some(Asked::Settled(status));
@@ -256,17 +254,11 @@ unsafe fn resume(r: *mut ngx_http_request_t) {
 }
 
 /// Keeps what the store answered, and says what it means.
-fn take_in(
-    r: Request,
-    context: &Context,
-    plan: &Plan,
-    store: &Rc<Store>,
-    answer: Answer,
-) -> Status {
+fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: Answer) -> Option<Status> {
+    let store = plan.store.as_ref()?;
     let mut result = LookedUp {
-        store: Rc::clone(store),
-        key: context.key.borrow().clone(),
-        format: plan.format.clone(),
+        plan: Rc::clone(plan),
+        key: context.key.borrow().clone()?,
         status: Status::Error,
         raw: Vec::new(),
         decoded: None,
@@ -300,7 +292,7 @@ fn take_in(
     }
     let status = result.status;
     *context.result.borrow_mut() = Some(result);
-    status
+    Some(status)
 }
 
 fn undecodable(store: &Store, why: &dyn core::fmt::Display) -> Status {

@@ -9,7 +9,7 @@ use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 
 use super::conf::{
     log_at, refuse, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, OnErrorOrigin,
-    Place, Requirement, Route, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
+    Place, Requirement, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
 };
 use super::destroy;
 use super::request::Request;
@@ -253,7 +253,7 @@ impl Plan {
             }
         };
         let format = match (conf.format.value(), &framework.format) {
-            (Some(format), _) | (None, Some(format)) => format.clone(),
+            (Some(format), _) | (None, Some(format)) => *format,
             (None, None) if store.is_none() => Pipeline::default(),
             (None, None) => {
                 return incomplete(strict, conf, "session_redis_format", "reads no format");
@@ -504,12 +504,5 @@ fn extension(conf: &LocationConf, framework: &Framework) -> Result<Option<Extens
                 .hint("write a time, for instance \"session_redis_touch 30m\""),
             )),
         },
-    }
-}
-
-/// A route that is a value of the session needs the session.
-impl Route {
-    pub(super) fn needs_session(&self) -> bool {
-        self.kind == RouteKind::Value
     }
 }

@@ -287,7 +287,7 @@ fn status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let plan = view.plan?;
     let session = view.context?.session(plan)?;
-    value::text(&plan.user.as_ref()?.select(&session)).map(|user| text(user))
+    value::text(&plan.user.as_ref()?.select(&session)).map(text)
 }
 
 fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -301,8 +301,7 @@ fn id_hash<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn key<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let key = view.context?.key.borrow();
-    (!key.is_empty()).then(|| Cow::Owned(key.clone()))
+    view.context?.key.borrow().as_ref().map(|key| Cow::Owned(key.to_vec()))
 }
 
 fn digest<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -345,7 +344,10 @@ fn route<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn server<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.with_result(|result| Some(text(result.store.client()?.server_name(result.server?))))
+    view.with_result(|result| {
+        let client = result.plan.store.as_ref()?.client()?;
+        Some(text(client.server_name(result.server?)))
+    })
 }
 
 fn back<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {

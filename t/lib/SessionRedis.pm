@@ -9,6 +9,7 @@ use experimental 'signatures';
 
 use ChaosProxy               ();
 use Exporter 'import';
+use FakeDns                  ();
 use FakeRedis                ();
 use SessionRedis::Apps       qw(have_node have_php start_node start_php);
 use SessionRedis::Http       qw(header http http2 leave many open_connection raw_http read_response request_bytes);
@@ -18,7 +19,7 @@ use SessionRedis::Redis      ();
 use SessionRedis::Sessions   qw(express_cookie fixture fixture_names store_fixture url_encode);
 
 our @EXPORT = qw(
-    alive chaos_proxy children express_cookie fake_redis fixture fixture_names free_port freeze h2_listen have have_node
+    alive chaos_proxy children express_cookie fake_dns fake_redis fixture fixture_names free_port freeze h2_listen have have_node
     have_php header http http2 leave many nginx_test nginx_version open_connection quiet_logs raw_http read_response
     request_bytes resident_kb start_nginx start_node start_php start_redis stop store_fixture temp_dir thaw url_encode
     wait_for
@@ -42,6 +43,13 @@ sub chaos_proxy (%how) {
     my $proxy = ChaosProxy->start(%how);
     publish($proxy, $how{env} // 'CHAOS');
     return $proxy;
+}
+
+# A name server; blocks write "resolver 127.0.0.1:$TEST_NGINX_DNS_PORT".
+sub fake_dns (%how) {
+    my $dns = FakeDns->start(%how);
+    $ENV{TEST_NGINX_DNS_PORT} = $dns->port;
+    return $dns;
 }
 
 sub start_nginx (%how) {

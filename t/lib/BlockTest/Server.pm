@@ -8,6 +8,7 @@ use experimental 'signatures';
 
 use BlockTest::Settings qw(%set path);
 use Exporter 'import';
+use File::Find qw(find);
 use File::Path qw(make_path remove_tree);
 use POSIX qw(WNOHANG);
 use Time::HiRes qw(sleep time);
@@ -37,6 +38,7 @@ sub version () {
 sub serve ($text, $files, %how) {
     my $wanted = join "\0", $text, map { $_->@[0, 1] } @$files;
     if (defined $serves && $serves eq $wanted && !$how{fresh} && !$set{force_restart} && is_serving()) {
+        remove_plain_files(path('html'));
         fill_html($files);
         return 0;
     }
@@ -211,8 +213,13 @@ sub fresh_root () {
     return;
 }
 
+# What earlier blocks left, but the sockets that nginx listens at.
+sub remove_plain_files ($dir) {
+    find({ no_chdir => 1, wanted => sub { unlink if -f } }, $dir);
+    return;
+}
+
 sub fill_html ($files) {
-    remove_tree(path('html'), { keep_root => 1 });
     write_file(path('html', 'index.html'), '<html><head><title>It works!</title></head><body>It works!</body></html>');
     for my $file (@$files) {
         my ($name, $body, $date) = @$file;

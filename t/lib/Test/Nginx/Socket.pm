@@ -280,6 +280,11 @@ sub clean_up () {
     return;
 }
 
+# So that END is reached, and nginx stopped.
+for my $signal (qw(INT TERM HUP)) {
+    $SIG{$signal} //= sub { exit 1 };
+}
+
 END {
     local $?;
     clean_up() if @cleanups && $$ == $set{owner};
