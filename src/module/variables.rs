@@ -98,6 +98,17 @@ impl Used {
     }
 }
 
+/// Whether a variable has its value from the lookup: one of our own, or of `session_redis_set`.
+pub(super) fn of_session(main: &MainConf, name: &str) -> bool {
+    match name.strip_prefix(PREFIX) {
+        Some(own) => {
+            let known = VARIABLES.iter().find(|(known, ..)| *known == own);
+            own == "route" || known.is_some_and(|(_, needs, _)| *needs != Needs::Nothing)
+        }
+        None => main.variables.iter().any(|known| known == name),
+    }
+}
+
 /// Adds the module's variables to nginx's table.
 pub(super) fn register(cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
     for (index, (name, ..)) in VARIABLES.iter().enumerate() {
