@@ -61,6 +61,10 @@ pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> n
     }
     let context = Context::of(r);
     if let Some(context) = context {
+        // With "session_redis_early" a lookup comes back to here.
+        if context.progress.get() == Progress::Waiting {
+            return plan(r).map_or(DECLINED, |plan| session(r, &plan));
+        }
         context.progress.set(Progress::New);
     }
     let kept = context.is_some_and(|context| context.trusted.get() && !context.injected.get());
