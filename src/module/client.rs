@@ -454,7 +454,8 @@ impl Client {
         let spare = {
             let connections = self.connections.borrow();
             let open = connections.get(server).map_or(&[][..], Vec::as_slice);
-            let idle = open.iter().filter(|connection| connection.is_used() && connection.load() == 0);
+            let idle =
+                open.iter().filter(|connection| connection.is_used() && connection.load() == 0);
             let count = open.len().saturating_sub(self.limits.connections);
             idle.take(count).map(Rc::clone).collect::<Vec<_>>()
         };

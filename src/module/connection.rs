@@ -11,8 +11,8 @@ use nginx_sys::{
     getsockopt, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno,
     ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting, ngx_handle_read_event,
     ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t, ngx_post_event,
-    ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_set_errno, ngx_str_t, socklen_t,
-    NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
+    ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_set_errno, ngx_str_t,
+    socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
 };
 
 use super::address::{SocketAddress, Target};

@@ -92,7 +92,10 @@ impl Dialogue {
         }
         let awaited = self.awaited.iter_mut().find_map(Option::take);
         match (awaited, reply) {
-            (Some(Awaited::Must(Step::Probe)), Reply::Null | Reply::Bulk(_) | Reply::TooLarge(_)) => Ok(()),
+            (
+                Some(Awaited::Must(Step::Probe)),
+                Reply::Null | Reply::Bulk(_) | Reply::TooLarge(_),
+            ) => Ok(()),
             (Some(Awaited::Must(Step::Auth | Step::Select)), Reply::Status) => Ok(()),
             (Some(Awaited::Must(step)), Reply::Error(error)) => self.refused(step, error),
             (Some(Awaited::Name), Reply::Status | Reply::Error(_)) => Ok(()),
@@ -155,7 +158,11 @@ mod tests {
             (login(Some("web"), Some("pw"), 0), false, "AUTH web pw"),
             (login(Some("web"), None, 0), false, "AUTH web"),
             (login(None, None, 3), false, "SELECT 3"),
-            (login(Some("web"), Some("pw"), 3), true, "AUTH web pw SELECT 3 GET session_redis_probe"),
+            (
+                login(Some("web"), Some("pw"), 3),
+                true,
+                "AUTH web pw SELECT 3 GET session_redis_probe",
+            ),
             (
                 Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) },
                 true,

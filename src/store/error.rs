@@ -137,7 +137,9 @@ impl fmt::Display for Failure {
             Self::Broken(errno) => write!(f, "connection broke ({})", Errno(*errno)),
             Self::Closed => f.write_str("server closed the connection"),
             // Not the system's refusal, then, but nginx's.
-            Self::Connect(0) => f.write_str("no connection left, worker_connections are not enough"),
+            Self::Connect(0) => {
+                f.write_str("no connection left, worker_connections are not enough")
+            }
             Self::Connect(errno) => write!(f, "connect() failed ({})", Errno(*errno)),
             Self::ConnectTimeout => f.write_str("connecting timed out"),
             Self::Down => f.write_str("store is down"),
