@@ -142,7 +142,7 @@ impl LookedUp {
                 return Ok(Rc::clone(value));
             }
         }
-        let value = Rc::new(self.plan.format.decode(&self.raw, &plan.wanted)?);
+        let value = Rc::new(self.plan.format.decode(&self.raw, plan.wanted())?);
         self.decoded = Some((Rc::clone(&value), by));
         Ok(value)
     }
