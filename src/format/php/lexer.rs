@@ -45,16 +45,18 @@ pub(super) type Slots = Vec<Range<usize>>;
 pub(super) struct Lexer<'r> {
     raw: &'r [u8],
     at: usize,
+    /// How many slots the values before have taken: what a reference may name.
+    slots: usize,
 }
 
 impl<'r> Lexer<'r> {
     pub(super) fn new(raw: &'r [u8]) -> Self {
-        Self { raw, at: 0 }
+        Self { raw, at: 0, slots: 0 }
     }
 
-    /// The same bytes from another place.
-    pub(super) fn at(&self, at: usize) -> Self {
-        Self { raw: self.raw, at }
+    /// The same bytes from a place that was walked over before, its references checked.
+    pub(super) fn back_at(&self, at: usize) -> Self {
+        Self { raw: self.raw, at, slots: usize::MAX }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -97,6 +99,20 @@ impl<'r> Lexer<'r> {
         } else {
             Err(Reason::Malformed)
         }
+    }
+
+    /// The token with which a value begins; its reference names a value that began before.
+    pub(super) fn value(&mut self) -> Result<Token<'r>, Reason> {
+        let token = self.token()?;
+        if let Token::Reference { slot, takes_slot } = token {
+            if slot == 0 || slot > self.slots {
+                return Err(Reason::Malformed);
+            }
+            self.slots = self.slots.saturating_add(takes_slot.into());
+        } else {
+            self.slots = self.slots.saturating_add(1);
+        }
+        Ok(token)
     }
 
     pub(super) fn token(&mut self) -> Result<Token<'r>, Reason> {
@@ -149,7 +165,7 @@ impl<'r> Lexer<'r> {
         mut slots: Option<&mut Slots>,
     ) -> Result<(), Reason> {
         let start = self.at;
-        let token = self.token()?;
+        let token = self.value()?;
         let slot = slots.as_ref().map_or(0, |slots| slots.len());
         if !matches!(token, Token::Reference { takes_slot: false, .. }) {
             if let Some(slots) = slots.as_deref_mut() {
