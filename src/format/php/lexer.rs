@@ -93,7 +93,7 @@ impl<'r> Lexer<'r> {
         Ok(taken)
     }
 
-    pub(super) fn expect(&mut self, bytes: &[u8]) -> Result<(), Reason> {
+    pub(super) fn eat(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         if self.take(bytes.len())? == bytes {
             Ok(())
         } else {
@@ -118,10 +118,10 @@ impl<'r> Lexer<'r> {
     pub(super) fn token(&mut self) -> Result<Token<'r>, Reason> {
         let kind = self.byte()?;
         if kind == b'N' {
-            self.expect(b";")?;
+            self.eat(b";")?;
             return Ok(Token::Null);
         }
-        self.expect(b":")?;
+        self.eat(b":")?;
         Ok(match kind {
             b'b' => match self.take(2)? {
                 b"0;" => Token::Bool(false),
@@ -140,7 +140,7 @@ impl<'r> Lexer<'r> {
                 self.quoted(b":")?;
                 let length = self.count_before_brace()?;
                 let content = self.take(length)?;
-                self.expect(b"}")?;
+                self.eat(b"}")?;
                 Token::Opaque(content)
             }
             b'E' => Token::Case(self.quoted(b";")?),
@@ -180,7 +180,7 @@ impl<'r> Lexer<'r> {
                 self.key()?;
                 self.skip(depth + 1, slots.as_deref_mut())?;
             }
-            self.expect(b"}")?;
+            self.eat(b"}")?;
             if let Some(range) = slots.and_then(|slots| slots.get_mut(slot)) {
                 range.end = self.at;
             }
@@ -191,10 +191,10 @@ impl<'r> Lexer<'r> {
     /// `LENGTH:"BYTES"` and what must follow it; the bytes are not escaped.
     fn quoted(&mut self, after: &[u8]) -> Result<&'r [u8], Reason> {
         let length = self.count(b':')?;
-        self.expect(b"\"")?;
+        self.eat(b"\"")?;
         let bytes = self.take(length)?;
-        self.expect(b"\"")?;
-        self.expect(after)?;
+        self.eat(b"\"")?;
+        self.eat(after)?;
         Ok(bytes)
     }
 
@@ -228,7 +228,7 @@ impl<'r> Lexer<'r> {
     /// `COUNT:{`.
     fn count_before_brace(&mut self) -> Result<usize, Reason> {
         let count = self.count(b':')?;
-        self.expect(b"{")?;
+        self.eat(b"{")?;
         Ok(count)
     }
 }

@@ -72,7 +72,7 @@ impl<'r> Reader<'r> {
 
     fn leave(&mut self) -> Result<(), Reason> {
         self.open.pop();
-        self.lexer.expect(b"}")
+        self.lexer.eat(b"}")
     }
 
     /// Reads the elements of an array: a list as long as their keys are 0, 1, 2 …
