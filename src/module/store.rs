@@ -27,6 +27,8 @@ pub(super) struct Store {
     pub(super) endpoint: Endpoint,
     pub(super) username: Option<String>,
     pub(super) password: Option<Vec<u8>>,
+    /// Where the password comes from, with its full name.
+    pub(super) password_file: Option<String>,
     pub(super) database: Option<u32>,
     pub(super) limits: Limits,
     pub(super) own_resolver: Option<*mut ngx_resolver_t>,
@@ -70,6 +72,7 @@ impl Store {
             database: endpoint.database,
             endpoint,
             password: None,
+            password_file: None,
             limits: Limits::default(),
             own_resolver: None,
             place,

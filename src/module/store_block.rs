@@ -41,6 +41,7 @@ struct Block {
     server: Option<Endpoint>,
     username: Option<String>,
     password: Option<Vec<u8>>,
+    password_file: Option<String>,
     database: Option<u32>,
     resolver: Option<*mut nginx_sys::ngx_resolver_t>,
     resolver_timeout: Option<u64>,
@@ -113,6 +114,7 @@ impl Block {
         store.username = self.username.or(store.username);
         store.database = self.database.or(store.database);
         store.password = self.password;
+        store.password_file = self.password_file;
         store.own_resolver = self.resolver;
         Ok(store)
     }
@@ -171,12 +173,11 @@ fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError>
 
 fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
     let (content, name) = files::read_secret(d, d.args[0])?;
-    let password = content.strip_suffix(b"\n").unwrap_or(&content);
-    let password = password.strip_suffix(b"\r").unwrap_or(password);
-    if password.is_empty() {
+    let Some(password) = files::password(&content) else {
         return Err(ConfigError::new(format!("\"{name}\" is empty")));
-    }
-    fill(&mut block.password, password.to_vec())
+    };
+    fill(&mut block.password, password.to_vec())?;
+    fill(&mut block.password_file, name)
 }
 
 fn set_database(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
