@@ -177,11 +177,12 @@ unsafe extern "C" fn get(
     let Some((name, needs, read)) = VARIABLES.get(data) else { return NGX_ERROR as ngx_int_t };
     let (context, plan) = (Context::of(r), handler::plan(r.main()));
     let view = View { r, context, plan: plan.as_deref() };
-    if *needs != Needs::Nothing {
+    let text = read(&view);
+    if text.is_none() && *needs != Needs::Nothing {
         view.warn_if_early(name);
     }
     // SAFETY: as above, with the value to be set.
-    unsafe { fill(r, value, read(&view)) }
+    unsafe { fill(r, value, text) }
 }
 
 unsafe extern "C" fn get_set(
