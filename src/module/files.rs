@@ -19,9 +19,7 @@ pub(super) fn read_secret(d: &Directive, name: &str) -> Result<(Vec<u8>, String)
         |error: std::io::Error| ConfigError::new(format!("cannot read \"{path}\": {error}"));
     let metadata = fs::metadata(&path).map_err(failed)?;
     if metadata.mode() & 0o004 != 0 {
-        d.warn(format_args!(
-            "\"{path}\" is accessible to everyone, it should be to its owner only"
-        ));
+        d.warn(format_args!("\"{path}\" is readable by others than its owner and group"));
     }
     Ok((fs::read(&path).map_err(failed)?, path.clone()))
 }
