@@ -181,16 +181,12 @@ fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigE
     let (content, name) = files::read_secret(d, d.args[0])?;
     let Some(password) = files::password(&content) else {
         return Err(ConfigError::new(format!("\"{name}\" is empty")));
-<<<<<<< HEAD
     };
-    fill(&mut block.password, password.to_vec())?;
-    fill(&mut block.password_file, name)
-=======
-    }
     if password.contains(&b'\n') {
         return Err(ConfigError::new(format!("\"{name}\" has more than one line")));
     }
-    fill_password(block, password)
+    fill_password(block, password)?;
+    fill(&mut block.password_file, name)
 }
 
 fn fill_password(block: &mut Block, password: &[u8]) -> Result<(), ConfigError> {
@@ -198,7 +194,6 @@ fn fill_password(block: &mut Block, password: &[u8]) -> Result<(), ConfigError> 
         None => Ok(()),
         Some(_) => Err(ConfigError::new("the store has a password already")),
     }
->>>>>>> conf
 }
 
 fn set_database(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
