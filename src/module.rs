@@ -101,6 +101,7 @@ pub static mut ngx_http_session_redis_module: ngx_module_t = ngx_module_t {
     commands: &raw mut directives::COMMANDS as *mut _,
     type_: NGX_HTTP_MODULE as ngx_uint_t,
     init_process: Some(init_process),
+    exit_process: Some(exit_process),
     ..ngx_module_t::default()
 };
 
@@ -218,6 +219,14 @@ unsafe fn register(
         let handlers = &raw mut core.phases.get_mut(phase as usize)?.handlers;
         let place = ngx_array_push(handlers).cast::<ngx_http_handler_pt>();
         place.as_mut().map(|place| *place = Some(handler))
+    }
+}
+
+/// A worker leaves: nginx complains of connections that are still open after this.
+unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
+    // SAFETY: nginx calls the hook with the live cycle.
+    if let Some(main) = unsafe { SessionRedis::main_conf(&*cycle) } {
+        store::stop_all(main);
     }
 }
 

@@ -24,7 +24,7 @@ use crate::store::error::Failure;
 use crate::store::fetched::{Fetched, Ttl};
 use crate::store::resp;
 use crate::store::server_error::{Code, ServerError};
-use crate::store::servers::{Probe, Servers, Went};
+use crate::store::servers::{Probe, Servers, TriedSet, Went};
 
 /// Lives as long as the worker.
 pub(super) struct Client {
@@ -45,8 +45,11 @@ pub(super) struct Client {
     events: OnceCell<Events>,
     /// The servers know no `PEXPIRE … GT` (before Redis 7).
     no_longer: Cell<bool>,
-    /// Named in the log once.
-    read_only: Cell<bool>,
+    /// A refused touch was named in the log.
+    said_untouched: Cell<bool>,
+    /// By server: it takes no writes, as far as is known, and whether the log was told.
+    read_only: RefCell<TriedSet>,
+    said_read_only: RefCell<TriedSet>,
     unreadable: Throttle,
     seen: Seen,
 }
@@ -88,7 +91,9 @@ impl Client {
             deadlines: RefCell::default(),
             events: OnceCell::new(),
             no_longer: Cell::new(false),
-            read_only: Cell::new(false),
+            said_untouched: Cell::new(false),
+            read_only: RefCell::default(),
+            said_read_only: RefCell::default(),
             unreadable: Throttle::default(),
             seen: Seen::default(),
         }));
@@ -146,27 +151,49 @@ impl Client {
             self.end(&lookup, failed(&Failure::QueueFull), None, None);
             return lookup;
         }
-        match self.place(&lookup, &Failure::NoServer) {
+        match self.place(&lookup, &Failure::NoServer, false) {
             Ok(()) => self.watch(&lookup),
             Err(failure) => self.end(&lookup, failed(&failure), None, None),
         }
         lookup
     }
 
-    /// Extends the life of a key. Not sent where no server is up.
-    pub(super) fn touch(&'static self, key: &[u8], ms: u64) {
-        let picked = self.servers.borrow_mut().pick(&Default::default());
-        if let Some(Ok(connection)) = picked.map(|server| self.connection(server)) {
+    /// Extends the life of a key that this server has answered for. Not sent where no server is up.
+    pub(super) fn touch(&'static self, key: &[u8], ms: u64, answered: Option<usize>) {
+        let asked = answered.filter(|&server| {
+            !self.read_only.borrow().contains(server) && self.servers.borrow().is_server_up(server)
+        });
+        let picked = asked.or_else(|| self.pick(&TriedSet::default(), true));
+        if let Some(Ok(connection)) = picked.map(|server| self.connection(server, false)) {
             connection.touch(key, ms, !self.no_longer.get());
         }
     }
 
+    /// A server to ask; one to `write` to takes writes, if there is any such.
+    fn pick(&self, tried: &TriedSet, write: bool) -> Option<usize> {
+        let mut servers = self.servers.borrow_mut();
+        let read_only = self.read_only.borrow();
+        if write && !read_only.is_empty() {
+            let mut avoided = tried.clone();
+            avoided.insert_all(&read_only);
+            if let Some(server) = servers.pick(&avoided) {
+                return Some(server);
+            }
+        }
+        servers.pick(tried)
+    }
+
     /// Gives the lookup to a connection of a server that may be asked, `last` being what the last one
-    /// said.
-    fn place(&'static self, lookup: &Rc<Lookup>, last: &Failure) -> Result<(), Failure> {
+    /// said; `fresh`: to a connection that cannot have been closed as idle.
+    fn place(
+        &'static self,
+        lookup: &Rc<Lookup>,
+        last: &Failure,
+        fresh: bool,
+    ) -> Result<(), Failure> {
         let mut last = last.clone();
         loop {
-            let picked = self.servers.borrow_mut().pick(&lookup.tried.borrow());
+            let picked = self.pick(&lookup.tried.borrow(), lookup.query.writes());
             let Some(server) = picked else {
                 let known_down = !self.servers.borrow().is_up() && lookup.tries.get() == 0;
                 return Err(if known_down && last == Failure::NoServer {
@@ -175,7 +202,7 @@ impl Client {
                     last
                 });
             };
-            match self.connection(server) {
+            match self.connection(server, fresh) {
                 Ok(connection) => {
                     connection.ask(lookup);
                     return Ok(());
@@ -193,15 +220,16 @@ impl Client {
         }
     }
 
-    /// The least loaded connection to a server, or a new one while there may be more.
-    fn connection(&'static self, server: usize) -> Result<Rc<Connection>, Failure> {
+    /// The least loaded connection to a server, or a new one while there may be more; if it must be
+    /// `fresh`, one that is not used yet.
+    fn connection(&'static self, server: usize, fresh: bool) -> Result<Rc<Connection>, Failure> {
         let least = {
             let connections = self.connections.borrow();
             let open = connections.get(server).map_or(&[][..], Vec::as_slice);
-            let least = open.iter().min_by_key(|connection| connection.load());
-            least
-                .filter(|least| open.len() >= self.limits.connections || least.load() == 0)
-                .map(Rc::clone)
+            let fit = open.iter().filter(|connection| !fresh || !connection.is_used());
+            let least = fit.min_by_key(|connection| connection.load());
+            let is_full = open.len() >= self.limits.connections;
+            least.filter(|least| fresh || is_full || least.load() == 0).map(Rc::clone)
         };
         match least {
             Some(connection) => Ok(connection),
@@ -219,6 +247,7 @@ impl Client {
 
     /// The connection is closed.
     pub(super) fn forget(&self, connection: &Rc<Connection>) {
+        self.note_writable(connection.server());
         if let Some(open) = self.connections.borrow_mut().get_mut(connection.server()) {
             open.retain(|other| !Rc::ptr_eq(other, connection));
         }
@@ -235,25 +264,29 @@ impl Client {
         self.end(lookup, fetched, ttl, Some(server));
     }
 
-    /// A server has failed a lookup: another try where that is safe and allowed, else it fails.
+    /// A server has failed a lookup: another try where that is safe and allowed, else it fails. `same`: the
+    /// same server may be asked again over a fresh connection.
     pub(super) fn try_again(
         &'static self,
         lookup: &Rc<Lookup>,
         failure: &Failure,
         server: usize,
-        reused: bool,
+        same: bool,
     ) {
         if let Some((connection, _)) = lookup.drop_carrier() {
             connection.release();
         }
-        let same = reused && failure.is_retryable_on_fresh_connection();
         if !same {
             lookup.tried.borrow_mut().insert(server);
         }
-        let may = same || failure.is_retryable_on_other_server();
+        // The timeout may have been that of another lookup, which found the server stuck.
+        let may = same
+            || failure.is_retryable_on_other_server()
+            || (*failure == Failure::Timeout && now() < lookup.deadline)
+            || (failure.is_read_only() && lookup.query.writes());
         let tries = lookup.tries.replace(lookup.tries.get() + 1);
         let placed = match may && tries < self.limits.retry {
-            true => self.place(lookup, failure),
+            true => self.place(lookup, failure, same),
             false => Err(failure.clone()),
         };
         if let Err(failure) = placed {
@@ -402,6 +435,7 @@ impl Client {
     }
 
     pub(super) fn probe_succeeded(&'static self, server: usize) {
+        self.close_spare(server);
         let went = self.servers.borrow_mut().probe_succeeded(server);
         if let Some(Went::Up { store }) = went {
             let (name, server) = (&self.store, self.server_name(server));
@@ -413,6 +447,29 @@ impl Client {
             );
         }
         self.probe();
+    }
+
+    /// The probe's connection stays: those left from before the server was down make room for it.
+    fn close_spare(&'static self, server: usize) {
+        let spare = {
+            let connections = self.connections.borrow();
+            let open = connections.get(server).map_or(&[][..], Vec::as_slice);
+            let idle =
+                open.iter().filter(|connection| connection.is_used() && connection.load() == 0);
+            let count = open.len().saturating_sub(self.limits.connections);
+            idle.take(count).map(Rc::clone).collect::<Vec<_>>()
+        };
+        spare.iter().for_each(Connection::retire);
+    }
+
+    /// The worker leaves: closes all connections. Lookups that are under way then stay unanswered.
+    pub(super) fn stop(&'static self) {
+        let open: Vec<_> = self.connections.borrow().iter().flatten().map(Rc::clone).collect();
+        open.iter().for_each(Connection::retire);
+        if let Some(events) = self.events.get() {
+            events.deadline.disarm();
+            events.probe.disarm();
+        }
     }
 
     /// Notes what became of a lookup.
@@ -450,11 +507,33 @@ impl Client {
         }
     }
 
+    /// Writes go elsewhere from now on, where there is an elsewhere.
+    pub(super) fn note_read_only(&self, server: usize) {
+        self.read_only.borrow_mut().insert(server);
+        if !self.said_read_only.borrow().contains(server) {
+            self.said_read_only.borrow_mut().insert(server);
+            let (name, server) = (&self.store, self.server_name(server));
+            ngx_log_error!(
+                NGX_LOG_WARN,
+                self.log,
+                "session store \"{name}\": {server} is a read-only replica, touch, destroy and routes \
+                 are not possible there"
+            );
+        }
+    }
+
+    /// The server took a write, or may be another one by now.
+    pub(super) fn note_writable(&self, server: usize) {
+        self.read_only.borrow_mut().remove(server);
+    }
+
     /// A server did not extend the life of a key.
     pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
-        if longer && (error.is_wrong_arity() || error.code() == Code::Err) {
+        if error.code() == Code::ReadOnly {
+            self.note_read_only(server);
+        } else if longer && (error.is_wrong_arity() || error.code() == Code::Err) {
             self.no_longer.set(true);
-        } else if !self.read_only.replace(true) {
+        } else if !self.said_untouched.replace(true) {
             let (name, server) = (&self.store, self.server_name(server));
             ngx_log_error!(
                 NGX_LOG_WARN,

@@ -11,8 +11,8 @@ use nginx_sys::{
     getsockopt, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno,
     ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting, ngx_handle_read_event,
     ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t, ngx_post_event,
-    ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_str_t, socklen_t,
-    NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
+    ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_set_errno, ngx_str_t,
+    socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
 };
 
 use super::address::{SocketAddress, Target};
@@ -69,8 +69,12 @@ pub(super) struct Connection {
     output: RefCell<Output>,
     reader: RefCell<Reader>,
     slots: RefCell<VecDeque<Slot>>,
-    /// Replies to lookups so far.
+    /// Replies to commands so far.
     answered: Cell<u64>,
+    /// It was open before it carried what it carries, and may have been closed as idle.
+    used: Cell<bool>,
+    /// Other addresses of the server, tried if this one does not take the connection.
+    alternatives: RefCell<Vec<SocketAddress>>,
     /// Lookups carried that somebody may wait for.
     waiting: Cell<usize>,
     flush: RefCell<Option<Event>>,
@@ -104,6 +108,8 @@ impl Connection {
             reader: RefCell::new(Reader::new(client.limits())),
             slots: RefCell::default(),
             answered: Cell::new(0),
+            used: Cell::new(false),
+            alternatives: RefCell::default(),
             waiting: Cell::new(0),
             flush: RefCell::new(None),
         });
@@ -133,13 +139,47 @@ impl Connection {
         self.state.get() != State::Closed
     }
 
+    /// Whether it has served before, so that the server may have closed it as idle.
+    pub(super) fn is_used(&self) -> bool {
+        self.used.get()
+    }
+
     /// Lookups under way on it.
     pub(super) fn load(&self) -> usize {
         self.slots.borrow().len()
     }
 
+    /// Connects to the first of these addresses that takes it, beginning at the last.
+    pub(super) fn connect_to_any(
+        self: &Rc<Self>,
+        addresses: Vec<SocketAddress>,
+    ) -> Result<(), Failure> {
+        *self.alternatives.borrow_mut() = addresses;
+        self.connect_elsewhere(Failure::Unresolved)
+    }
+
+    /// The next address, if there is one; else `last` is why the server cannot be reached.
+    fn connect_elsewhere(self: &Rc<Self>, mut last: Failure) -> Result<(), Failure> {
+        loop {
+            let next = self.alternatives.borrow_mut().pop();
+            let Some(address) = next else { return Err(last) };
+            match self.connect(&address) {
+                Ok(()) => return Ok(()),
+                Err(failure) => last = failure,
+            }
+        }
+    }
+
+    /// An address did not take the connection.
+    fn connect_failed(self: &Rc<Self>, failure: Failure) {
+        self.close_link();
+        if let Err(failure) = self.connect_elsewhere(failure) {
+            self.fail(&failure);
+        }
+    }
+
     /// Connects to an address.
-    pub(super) fn connect(self: &Rc<Self>, address: &SocketAddress) -> Result<(), Failure> {
+    fn connect(self: &Rc<Self>, address: &SocketAddress) -> Result<(), Failure> {
         // SAFETY: all zeroes are a valid, unconnected peer.
         let mut peer: ngx_peer_connection_t = unsafe { core::mem::zeroed() };
         let mut name =
@@ -151,6 +191,7 @@ impl Connection {
         peer.log = self.client.quiet_log();
 
         self.state.set(State::Connecting);
+        ngx_set_errno(0);
         // SAFETY: the peer and what it points to outlive the call, which keeps none of it.
         let rc = unsafe { ngx_event_connect_peer(&mut peer) };
         let Some(link) = ptr::NonNull::new(peer.connection)
@@ -200,6 +241,7 @@ impl Connection {
         self.post_flush();
         if self.probe.replace(false) {
             self.client.probe_succeeded(self.server);
+            self.used.set(true);
         }
     }
 
@@ -367,6 +409,7 @@ impl Connection {
         // Answers nobody asked for: from here on replies and commands may no longer belong together.
         let Some(slot) = slot else { return Err(unasked(reply)) };
         self.answered.set(self.answered.get() + 1);
+        self.used.set(true);
 
         match slot {
             Slot::Value(lookup) => {
@@ -383,21 +426,38 @@ impl Connection {
                 }
             }
             Slot::Ttl(lookup) => {
-                // The first of the two replies may have ended the lookup.
-                if let Some(fetched) = lookup.value.take().filter(|_| !lookup.is_done()) {
-                    self.client.answer(&lookup, fetched, classify_pttl(reply).ok(), self.server);
+                let ttl = match classify_pttl(reply) {
+                    Err(failure) if failure.closes_connection() => {
+                        self.slots.borrow_mut().push_front(Slot::Ttl(lookup));
+                        return Err(failure);
+                    }
+                    ttl => ttl.ok(),
+                };
+                // The first of the two replies may have ended the lookup, or sent it elsewhere.
+                if lookup.is_carried_by(self) {
+                    if let Some(fetched) = lookup.value.take() {
+                        self.client.answer(&lookup, fetched, ttl, self.server);
+                    }
                 }
             }
             Slot::Deleted(lookup) => match classify_count(reply) {
-                Ok(_) if lookup.is_done() => {}
-                Ok(_) => self.client.answer(&lookup, Fetched::Missing, None, self.server),
+                Ok(_) => {
+                    self.client.note_writable(self.server);
+                    if !lookup.is_done() {
+                        self.client.answer(&lookup, Fetched::Missing, None, self.server);
+                    }
+                }
+                Err(failure) if lookup.is_done() => return self.late(&Fetched::Failed(failure)),
                 Err(failure) => return self.refused(&lookup, failure),
             },
-            Slot::Touched { longer } => {
-                if let Err(Failure::Server(error)) = classify_count(reply) {
+            Slot::Touched { longer } => match classify_count(reply) {
+                Ok(_) => self.client.note_writable(self.server),
+                Err(failure) if failure.closes_connection() => return Err(failure),
+                Err(Failure::Server(error)) => {
                     self.client.touch_refused(self.server, &error, longer);
                 }
-            }
+                Err(_) => {}
+            },
         }
         Ok(())
     }
@@ -419,6 +479,9 @@ impl Connection {
         if failure.counts_against_server() {
             self.client.server_failed(self.server, &failure);
         }
+        if failure.is_read_only() {
+            self.client.note_read_only(self.server);
+        }
         self.client.try_again(lookup, &failure, self.server, false);
         Ok(())
     }
@@ -428,14 +491,14 @@ impl Connection {
         if !self.is_open() {
             return;
         }
-        let reused = self.answered.get() > 0;
+        let again = self.used.get() && failure.is_retryable_on_fresh_connection();
         let slots = self.slots.take();
         self.close();
         self.client.forget(self);
 
         if self.probe.replace(false) {
             self.client.probe_failed(self.server);
-        } else if !(reused && failure.is_retryable_on_fresh_connection())
+        } else if !again
             && failure.counts_against_server()
             && !(slots.is_empty() && matches!(failure, Failure::Closed | Failure::Broken(_)))
         {
@@ -445,12 +508,12 @@ impl Connection {
         for slot in slots {
             if let Slot::Value(lookup) | Slot::Deleted(lookup) = slot {
                 if !lookup.is_done() {
-                    self.client.try_again(&lookup, failure, self.server, reused);
+                    self.client.try_again(&lookup, failure, self.server, again);
                 }
             } else if let Slot::Ttl(lookup) = slot {
                 // Its first reply was read, its second is lost: ask for both again.
-                if !lookup.is_done() && lookup.value.take().is_some() {
-                    self.client.try_again(&lookup, failure, self.server, reused);
+                if lookup.is_carried_by(self) && lookup.value.take().is_some() {
+                    self.client.try_again(&lookup, failure, self.server, again);
                 }
             }
         }
@@ -476,13 +539,17 @@ impl Connection {
             // SAFETY: the question is under way; nginx forgets it and does not call us.
             unsafe { ngx_resolve_name_done(resolving) };
         }
+        self.close_link();
+        // The handler of a posted flush must not find a freed object.
+        self.flush.take();
+    }
+
+    fn close_link(&self) {
         let link = self.link.replace(ptr::null_mut());
         if !link.is_null() {
             // SAFETY: the connection is ours and open; its timers and posted events go with it.
             unsafe { ngx_close_connection(link) };
         }
-        // The handler of a posted flush must not find a freed object.
-        self.flush.take();
     }
 
     /// The error of a connect under way, if it failed.
@@ -524,7 +591,7 @@ impl Connection {
     }
 
     /// Closes the connection without blame; touches that are not answered yet were sent at least.
-    fn retire(self: &Rc<Self>) {
+    pub(super) fn retire(self: &Rc<Self>) {
         let _ = self.write();
         self.close();
         self.client.forget(self);
@@ -596,12 +663,16 @@ unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
     // SAFETY: as in `on_read`.
     let (connection, timed_out) =
         unsafe { (connection_of((*event).data.cast()), (*event).timedout() != 0) };
+    let connecting = connection.state.get() == State::Connecting;
+    if timed_out && connecting {
+        return connection.connect_failed(Failure::ConnectTimeout);
+    }
     if timed_out {
         return connection.fail(&Failure::ConnectTimeout);
     }
-    if connection.state.get() == State::Connecting {
+    if connecting {
         match connection.connect_error() {
-            Some(error) => return connection.fail(&Failure::Connect(error)),
+            Some(error) => return connection.connect_failed(Failure::Connect(error)),
             None => connection.connected(),
         }
     }

@@ -61,6 +61,10 @@ pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> n
     }
     let context = Context::of(r);
     if let Some(context) = context {
+        // With "session_redis_early" a lookup comes back to here.
+        if context.progress.get() == Progress::Waiting {
+            return plan(r).map_or(DECLINED, |plan| session(r, &plan));
+        }
         context.progress.set(Progress::New);
     }
     let kept = context.is_some_and(|context| context.trusted.get() && !context.injected.get());
@@ -114,12 +118,13 @@ pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_in
     let Some(session) = context.session(&plan).filter(|_| !context.touched.get()) else {
         return DECLINED;
     };
-    let left = context.result.borrow().as_ref().and_then(|result| result.ttl);
+    let (left, server) =
+        context.result.borrow().as_ref().map_or((None, None), |result| (result.ttl, result.server));
     if let Some(life) = left.and_then(|left| extension.due(left, &session)) {
         context.touched.set(true);
         if let Some(client) = plan.store.as_ref().and_then(|store| store.client()) {
             if let Some(key) = &*context.key.borrow() {
-                client.touch(key, life);
+                client.touch(key, life, server);
             }
         }
     }

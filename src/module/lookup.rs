@@ -19,6 +19,12 @@ pub(super) enum Query {
     Delete { key: Rc<[u8]> },
 }
 
+impl Query {
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Self::Delete { .. })
+    }
+}
+
 /// What came of it.
 pub(super) struct Answer {
     pub(super) fetched: Fetched<'static>,
@@ -89,6 +95,12 @@ impl Lookup {
     pub(super) fn carry(&self, connection: &Rc<Connection>, answered: u64) {
         *self.carrier.borrow_mut() = Some((Rc::clone(connection), answered));
         *self.value.borrow_mut() = None;
+    }
+
+    /// Whether this connection carries it.
+    pub(super) fn is_carried_by(&self, connection: &Rc<Connection>) -> bool {
+        let carrier = self.carrier.borrow();
+        carrier.as_ref().is_some_and(|(carrier, _)| Rc::ptr_eq(carrier, connection))
     }
 
     /// The connection that carries it and its number of replies then; it is carried no longer.

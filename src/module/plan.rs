@@ -383,7 +383,7 @@ impl LocationConf {
     }
 
     /// Where the module was turned on, or else what it should read was said.
-    fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Place {
         let framework = self.framework.get().map(|written| &written.place);
         let store = self.store.get().map(|written| &written.place);
         let route = self.route.get().map(|written| &written.place);

@@ -49,26 +49,23 @@ unsafe extern "C" fn on_resolved(question: *mut ngx_resolver_ctx_t) {
     let connection = unsafe { connection::shared((*question).data) };
     let asked_before = !connection.resolving.replace(core::ptr::null_mut()).is_null();
 
-    let address = match connection.target() {
+    let mut addresses: Vec<_> = match connection.target() {
         // SAFETY: an answer holds `naddrs` addresses; a failed one holds none.
         Target::Name(name) => unsafe {
             let count = if (*question).state == 0 { (*question).naddrs } else { 0 };
-            let chosen = match count {
-                0 => None,
-                count => Some(nginx_sys::ngx_random() as usize % count),
-            };
-            chosen.map(|index| SocketAddress::resolved(&*(*question).addrs.add(index), name))
+            let addresses = (0..count).map(|index| &*(*question).addrs.add(index));
+            addresses.map(|address| SocketAddress::resolved(address, name)).collect()
         },
-        Target::Address(_) => None,
+        Target::Address(_) => Vec::new(),
     };
+    if !addresses.is_empty() {
+        let first = nginx_sys::ngx_random() as usize % addresses.len();
+        addresses.rotate_left(first);
+    }
     // SAFETY: the question is answered, and its memory not used any more.
     unsafe { ngx_resolve_name_done(question) };
 
-    let result = match address {
-        Some(address) => connection.connect(&address),
-        None => Err(Failure::Unresolved),
-    };
-    match result {
+    match connection.connect_to_any(addresses) {
         Err(failure) if asked_before => connection.fail(&failure),
         // Whoever opens the connection is told, still within `begin`.
         result => *connection.unresolved.borrow_mut() = result.err(),

@@ -290,6 +290,13 @@ pub(super) fn start_all(main: &MainConf, log: *mut ngx_log_t) {
     }
 }
 
+/// The worker leaves.
+pub(super) fn stop_all(main: &MainConf) {
+    for client in main.stores.iter().filter_map(|store| store.client()) {
+        client.stop();
+    }
+}
+
 const _: fn() = || {
     // The stores stand in the module's main configuration.
     fn has_main_conf<T: HttpModuleMainConf>() {}

@@ -98,6 +98,17 @@ impl Used {
     }
 }
 
+/// Whether a variable has its value from the lookup: one of our own, or of `session_redis_set`.
+pub(super) fn of_session(main: &MainConf, name: &str) -> bool {
+    match name.strip_prefix(PREFIX) {
+        Some(own) => {
+            let known = VARIABLES.iter().find(|(known, ..)| *known == own);
+            own == "route" || known.is_some_and(|(_, needs, _)| *needs != Needs::Nothing)
+        }
+        None => main.variables.iter().any(|known| known == name),
+    }
+}
+
 /// Adds the module's variables to nginx's table.
 pub(super) fn register(cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
     for (index, (name, ..)) in VARIABLES.iter().enumerate() {
@@ -166,11 +177,12 @@ unsafe extern "C" fn get(
     let Some((name, needs, read)) = VARIABLES.get(data) else { return NGX_ERROR as ngx_int_t };
     let (context, plan) = (Context::of(r), handler::plan(r.main()));
     let view = View { r, context, plan: plan.as_deref() };
-    if *needs != Needs::Nothing {
+    let text = read(&view);
+    if text.is_none() && *needs != Needs::Nothing {
         view.warn_if_early(name);
     }
     // SAFETY: as above, with the value to be set.
-    unsafe { fill(r, value, read(&view)) }
+    unsafe { fill(r, value, text) }
 }
 
 unsafe extern "C" fn get_set(

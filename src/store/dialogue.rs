@@ -1,4 +1,4 @@
-//! What a fresh connection says before it serves: `AUTH`, `SELECT`, and for a probe `PING`.
+//! What a fresh connection says before it serves: `AUTH`, `SELECT`, and for a probe a `GET`.
 //!
 //! All of it is written at once and answered in order, so that a handshake takes one round trip. No lookup may be
 //! written behind it until it is done: after a refused `SELECT` it would read another database.
@@ -37,6 +37,9 @@ impl fmt::Debug for Login {
     }
 }
 
+/// What a probe asks for; nobody is expected to have such a key.
+const PROBE_KEY: &[u8] = b"session_redis_probe";
+
 /// A handshake under way: the replies that are still awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialogue {
@@ -52,8 +55,9 @@ enum Awaited {
 }
 
 impl Dialogue {
-    /// Begins the handshake of a fresh connection: writes its commands to `out`. A `probe` ends with `PING`, so that
-    /// a server which is frozen or loads its data does not count as up.
+    /// Begins the handshake of a fresh connection: writes its commands to `out`. A `probe` ends with the command of a
+    /// lookup, so that a server which is frozen, loads its data or lost its master does not count as up: some of
+    /// these answer a `PING` nevertheless, and some proxies know none.
     pub fn begin(login: &Login, probe: bool, out: &mut Vec<u8>) -> Self {
         let mut awaited = [None; 4];
         let user = login.username.as_deref();
@@ -70,8 +74,8 @@ impl Dialogue {
             awaited[2] = Some(Awaited::Must(Step::Select));
         }
         if probe {
-            command::ping(out);
-            awaited[3] = Some(Awaited::Must(Step::Ping));
+            command::get(out, PROBE_KEY);
+            awaited[3] = Some(Awaited::Must(Step::Probe));
         }
         Self { awaited, with_user: user.is_some() }
     }
@@ -88,7 +92,11 @@ impl Dialogue {
         }
         let awaited = self.awaited.iter_mut().find_map(Option::take);
         match (awaited, reply) {
-            (Some(Awaited::Must(_)), Reply::Status) => Ok(()),
+            (
+                Some(Awaited::Must(Step::Probe)),
+                Reply::Null | Reply::Bulk(_) | Reply::TooLarge(_),
+            ) => Ok(()),
+            (Some(Awaited::Must(Step::Auth | Step::Select)), Reply::Status) => Ok(()),
             (Some(Awaited::Must(step)), Reply::Error(error)) => self.refused(step, error),
             (Some(Awaited::Name), Reply::Status | Reply::Error(_)) => Ok(()),
             _ => Err(Failure::Unexpected),
@@ -98,8 +106,8 @@ impl Dialogue {
     fn refused(&self, step: Step, error: ServerError) -> Result<(), Failure> {
         match step {
             Step::Auth if self.with_user && error.is_wrong_arity() => Err(Failure::UsersUnknown),
-            // A user who may not PING, and a proxy that knows none, are alive nevertheless.
-            Step::Ping if !serves_nobody(error.code()) => Ok(()),
+            // A server that lets us not read this key, or has another type there, is alive.
+            Step::Probe if !serves_nobody(error.code()) => Ok(()),
             _ => Err(Failure::Handshake { step, error }),
         }
     }
@@ -145,23 +153,28 @@ mod tests {
     fn only_what_is_needed_is_said() {
         let cases = [
             (login(None, None, 0), false, ""),
-            (login(None, None, 0), true, "PING"),
+            (login(None, None, 0), true, "GET session_redis_probe"),
             (login(None, Some("pw"), 0), false, "AUTH pw"),
             (login(Some("web"), Some("pw"), 0), false, "AUTH web pw"),
             (login(Some("web"), None, 0), false, "AUTH web"),
             (login(None, None, 3), false, "SELECT 3"),
-            (login(Some("web"), Some("pw"), 3), true, "AUTH web pw SELECT 3 PING"),
+            (
+                login(Some("web"), Some("pw"), 3),
+                true,
+                "AUTH web pw SELECT 3 GET session_redis_probe",
+            ),
             (
                 Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) },
                 true,
-                "AUTH pw CLIENT SETNAME nginx SELECT 3 PING",
+                "AUTH pw CLIENT SETNAME nginx SELECT 3 GET session_redis_probe",
             ),
         ];
         for (login, probe, said) in cases {
             let (mut dialogue, words) = begin(&login, probe);
             assert_eq!(words, said);
             while !dialogue.is_done() {
-                dialogue.take(Reply::Status).unwrap();
+                let is_probed = dialogue.awaited[..3].iter().all(Option::is_none);
+                dialogue.take(if is_probed { Reply::Null } else { Reply::Status }).unwrap();
             }
         }
     }
@@ -169,9 +182,9 @@ mod tests {
     #[test]
     fn a_connection_serves_after_the_last_reply_only() {
         let (mut dialogue, _) = begin(&login(None, Some("pw"), 3), true);
-        for _ in 0..3 {
+        for reply in [Reply::Status, Reply::Status, Reply::Null] {
             assert!(!dialogue.is_done());
-            dialogue.take(Reply::Status).unwrap();
+            dialogue.take(reply).unwrap();
         }
         assert!(dialogue.is_done());
         assert_eq!(dialogue.take(Reply::Status), Err(Failure::Unexpected));
@@ -184,9 +197,9 @@ mod tests {
             (0, Step::Auth, "ERR Client sent AUTH, but no password is set"),
             (1, Step::Select, "ERR DB index is out of range"),
             (1, Step::Select, "NOPERM this user has no permissions"),
-            (2, Step::Ping, "LOADING Redis is loading the dataset in memory"),
-            (2, Step::Ping, "MASTERDOWN Link with MASTER is down"),
-            (2, Step::Ping, "NOAUTH Authentication required."),
+            (2, Step::Probe, "LOADING Redis is loading the dataset in memory"),
+            (2, Step::Probe, "MASTERDOWN Link with MASTER is down"),
+            (2, Step::Probe, "NOAUTH Authentication required."),
         ];
         for (before, step, text) in cases {
             let failure = refused(&login(None, Some("pw"), 3), before, text);
@@ -204,9 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_refuses_ping_but_answers_is_up() {
-        for text in ["NOPERM this user has no permissions", "ERR unknown command 'PING'"] {
+    fn a_server_that_refuses_the_probe_for_its_own_sake_is_up() {
+        for text in ["NOPERM this user has no permissions", "WRONGTYPE Operation against a key"] {
             assert_eq!(refused(&login(None, None, 0), 0, text), None);
+        }
+        for reply in [Reply::Null, Reply::Bulk(b"x".into()), Reply::TooLarge(1 << 20)] {
+            let (mut dialogue, _) = begin(&login(None, None, 0), true);
+            assert_eq!(dialogue.take(reply), Ok(()));
+            assert!(dialogue.is_done());
+        }
+        for reply in [Reply::Status, Reply::Int(1)] {
+            let (mut dialogue, _) = begin(&login(None, None, 0), true);
+            assert_eq!(dialogue.take(reply), Err(Failure::Unexpected));
         }
     }
 

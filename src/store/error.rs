@@ -54,8 +54,8 @@ pub enum Failure {
 pub enum Step {
     /// `AUTH`.
     Auth,
-    /// `PING`, sent by a probe.
-    Ping,
+    /// The `GET` of a probe.
+    Probe,
     /// `SELECT`.
     Select,
 }
@@ -115,6 +115,11 @@ impl Failure {
         }
     }
 
+    /// Whether the server is a replica that takes no writes.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Server(error) if error.code() == Code::ReadOnly)
+    }
+
     /// Whether the server did not take the password, so that the password file may have a newer one.
     pub fn is_about_password(&self) -> bool {
         match self {
@@ -131,6 +136,10 @@ impl fmt::Display for Failure {
         match self {
             Self::Broken(errno) => write!(f, "connection broke ({})", Errno(*errno)),
             Self::Closed => f.write_str("server closed the connection"),
+            // Not the system's refusal, then, but nginx's.
+            Self::Connect(0) => {
+                f.write_str("no connection left, worker_connections are not enough")
+            }
             Self::Connect(errno) => write!(f, "connect() failed ({})", Errno(*errno)),
             Self::ConnectTimeout => f.write_str("connecting timed out"),
             Self::Down => f.write_str("store is down"),
@@ -161,7 +170,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auth => "AUTH",
-            Self::Ping => "PING",
+            Self::Probe => "GET",
             Self::Select => "SELECT",
         })
     }
@@ -235,7 +244,7 @@ mod tests {
             (handshake(Step::Auth, "ERR max number of clients reached"), [n, y, y, y, n]),
             (handshake(Step::Select, "NOAUTH Authentication required."), [n, y, y, y, y]),
             (handshake(Step::Select, "ERR DB index is out of range"), [n, y, y, y, n]),
-            (handshake(Step::Ping, "LOADING"), [n, y, y, y, n]),
+            (handshake(Step::Probe, "LOADING"), [n, y, y, y, n]),
             (server("BUSY"), [n, y, y, n, n]),
             (server("CLUSTERDOWN"), [n, y, y, n, n]),
             (server("ERR max number of clients reached"), [n, y, y, y, n]),

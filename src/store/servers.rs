@@ -81,6 +81,25 @@ impl TriedSet {
         }
     }
 
+    /// Notes all servers of another set.
+    pub fn insert_all(&mut self, other: &Self) {
+        self.first |= other.first;
+        self.others.extend_from_slice(&other.others);
+    }
+
+    /// Takes a server back.
+    pub fn remove(&mut self, server: usize) {
+        match bit(server) {
+            Some(bit) => self.first &= !bit,
+            None => self.others.retain(|&other| other != server),
+        }
+    }
+
+    /// Whether no server is noted.
+    pub fn is_empty(&self) -> bool {
+        self.first == 0 && self.others.is_empty()
+    }
+
     /// Whether a server has been tried.
     pub fn contains(&self, server: usize) -> bool {
         match bit(server) {
@@ -116,6 +135,11 @@ impl Servers {
     /// Whether any server can be asked.
     pub fn is_up(&self) -> bool {
         self.servers.iter().any(Server::is_up)
+    }
+
+    /// Whether this server may be asked.
+    pub fn is_server_up(&self, server: usize) -> bool {
+        self.servers.get(server).is_some_and(Server::is_up)
     }
 
     /// The server to ask: the next of those that are up and not `tried`, backups only when no other is left.
@@ -427,6 +451,15 @@ mod tests {
         {
             assert_eq!(tried.contains(server), expected, "{server}");
         }
+        let mut more = TriedSet::default();
+        assert!(more.is_empty());
+        more.insert_all(&tried);
+        assert_eq!(more, tried);
+        for server in [0, 63, 64, 1000] {
+            more.remove(server);
+            assert!(!more.contains(server));
+        }
+        assert!(more.is_empty());
     }
 
     proptest! {

@@ -1,0 +1,125 @@
+# A store that is not there: requests are decided at once, and served again
+# soon after it is back. The log says each once.
+use v5.26;
+use warnings;
+use experimental 'signatures';
+use FindBin;
+BEGIN { push @INC, "$FindBin::Bin/lib" }
+use SessionRedis;
+use SessionRedis::Resp qw(bulk);
+use StoreTest;
+use Test::More;
+
+# What a request meets when the store does not answer, by location.
+sub is_down ($nginx, $what) {
+    my $need = get($nginx, '/need', 1);
+    is($need->{code}, 503, "$what: 503 where a session is required");
+    is(header($need, 'Retry-After'), 1, "$what: with Retry-After");
+    is(header($need, 'Cache-Control'), 'no-store', "$what: not to be kept");
+    is(header($need, 'Set-Cookie'), undef, "$what: the cookie is left alone");
+    is(header($need, 'X-Status'), 'error', "$what: the status says error");
+    my $pass = get($nginx, '/pass', 1, headers => [cookie(1), 'X-User: mallory']);
+    is($pass->{code}, 200, "$what: passed where none is");
+    is($pass->{body}, "user=\n", "$what: without a user, the client's own one gone");
+    is(get($nginx, '/fail', 1)->{code}, 503, "$what: 503 with on_error fail");
+    is(get($nginx, '/need')->{code}, 401, "$what: without an id the store does not matter");
+    return;
+}
+
+subtest 'a Redis that is killed and comes back' => sub {
+    my $redis = start_redis();
+    put_sessions($redis, 1, 3);
+    my $nginx = session_nginx(url => $redis->url);
+    is(get($nginx, '/need', 2)->{body}, "user=u2\n", 'at first it is there');
+
+    $redis->down;
+    is_down($nginx, 'killed');
+    my $result = many(port => $nginx->port, count => 2000, request => sub ($i) { request('/need', $i) });
+    is_deeply($result->{codes}, { 503 => 2000 }, 'whatever the traffic');
+    cmp_ok($result->{longest}, '<', 2, 'nobody waits');
+
+    my @lines = lines_like($nginx, qr/\[(?:error|warn|alert|crit|emerg)\]/);
+    is(scalar(grep { /session store "s" is down/ } @lines), 1, 'one line says that it is down') or diag @lines;
+    like($lines[0], qr/is down: connect\(\) failed \(111: Connection refused\), server: 127\.0\.0\.1:\d+/, 'and why');
+    cmp_ok(scalar @lines, '<=', 3, 'and hardly any other') or diag explain \@lines;
+
+    $redis->up;
+    put_sessions($redis, 1, 3);
+    cmp_ok(until_found($nginx, 1), '<', 2, 'back within 2 s of its return');
+    is(get($nginx, '/need', 3)->{body}, "user=u3\n", 'with the right session');
+    is(scalar lines_like($nginx, qr/\[notice\].*session store "s" is back, server: 127/), 1, 'one line says so');
+    is(scalar lines_like($nginx, qr/is down/), 1, 'and no other that it is down');
+    is(scalar lines_like($nginx, qr/session0000|sess:/), 0, 'no line holds an id or a key');
+};
+
+subtest 'nobody was there at start' => sub {
+    my $fake = fake_redis(data => { key(1) => session_of(1) });
+    $fake->down;
+    my ($ok, $text) = nginx_test(http => "session_redis_store s { server @{[$fake->url]}; }", server => 'session_redis s;');
+    ok($ok, 'nginx -t does not mind') or diag $text;
+    my $nginx = session_nginx(url => $fake->url);
+    is_down($nginx, 'refused');
+    $fake->up;
+    cmp_ok(until_found($nginx, 1), '<', 2, 'found when it appears');
+};
+
+subtest 'a Unix socket' => sub {
+    my $fake = fake_redis(data => { key(1) => session_of(1) });
+    $fake->down;
+    my $nginx = session_nginx(url => $fake->unix_url);
+    is_down($nginx, 'missing');
+    is(scalar lines_like($nginx, qr/is down: connect\(\) failed \(2: No such file or directory\)/), 1, 'the log says so');
+    $fake->up;
+    cmp_ok(until_found($nginx, 1), '<', 2, 'found when it appears');
+    is(header(get($nginx, '/need', 1), 'X-Server'), 'unix:' . $fake->socket, 'by its name');
+};
+
+subtest 'a Unix socket that may not be opened' => sub {
+    plan skip_all => 'root may open any' if $> == 0;
+    my $fake = fake_redis();
+    chmod 0, $fake->socket;
+    my $nginx = session_nginx(url => $fake->unix_url);
+    is_down($nginx, 'not permitted');
+};
+
+subtest 'connections that nobody accepts' => sub {
+    my $fake  = fake_redis(listen => 'full');
+    my $nginx = session_nginx(url => $fake->url);
+    my $took  = seconds { is_down($nginx, 'connect hangs') };
+    cmp_ok($took, '<', 2, 'for the time of one connect at most');
+    is(scalar lines_like($nginx, qr/is down: connecting timed out/), 1, 'one line');
+};
+
+# How a server can fail before it says a word: what it does to a connection, what the log says.
+my %mute = (
+    'accepted, then silent' => [{ on => { '*' => [{ silence => 1 }] } }, qr/timed out/],
+    'never accepted'        => [{ listen => 'never' }, qr/timed out/],
+    'accepted, then closed' => [{ on => { connect => { close => 1 } } }, qr/closed the connection|broke/],
+    'accepted, then reset'  => [{ on => { connect => { reset => 1 } } }, qr/closed the connection|broke/],
+    'closed when asked'     => [{ on => { GET => { close => 1 }, PING => { close => 1 } } }, qr/closed the connection|broke/],
+    'closed in mid-reply'   => [{ on => { GET => ["\$20\r\n{\"user\"", { close => 1 }], PING => { close => 1 } } }, qr/closed the connection/],
+    'reset in mid-reply'    => [{ on => { GET => ["\$20\r\n{\"user\"", { reset => 1 }], PING => { reset => 1 } } }, qr/closed the connection|broke/],
+);
+
+for my $what (sort keys %mute) {
+    subtest $what => sub {
+        my ($how, $why) = $mute{$what}->@*;
+        my $fake  = fake_redis(%$how, data => { key(1) => session_of(1) });
+        my $nginx = session_nginx(url => $fake->url);
+        my $first = get($nginx, '/need', 1);
+        is($first->{code}, 503, 'the first request is refused');
+        is_down($nginx, $what);
+        my $result = many(port => $nginx->port, count => 200, request => sub ($i) { request('/need', 1) });
+        is_deeply($result->{codes}, { 503 => 200 }, 'others too');
+        my @down = lines_like($nginx, qr/session store "s" is down/);
+        is(scalar @down, 1, 'one line') or diag explain \@down;
+        like($down[0], qr/is down: (?:server |connection )?$why/, 'says why');
+        return if $how->{listen};
+        $fake->behave;
+        cmp_ok(until_found($nginx, 1), '<', 2.5, 'served again');
+        is(scalar lines_like($nginx, qr/session store "s" is back/), 1, 'one line');
+        is(scalar lines_like($nginx, qr/\[(?:alert|crit|emerg)\]/), 0, 'nothing worse');
+    };
+}
+
+done_testing();
