@@ -173,7 +173,7 @@ unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *
     }
     match store::locate_all(cf, main) {
         Ok(()) => NGX_CONF_OK,
-        Err((place, error)) => conf::refuse(cf, "session_redis_store", &place, &error),
+        Err(mistake) => mistake.report(cf),
     }
 }
 

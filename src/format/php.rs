@@ -266,7 +266,13 @@ mod tests {
             "a:1:{i:0;r:2;}",
             "a:2:{i:0;R:3;i:1;N;}",
         ] {
-            assert_eq!(whole(text), Err(Reason::Malformed), "{text}");
+            for wanted in [Wanted::All, Wanted::Nothing] {
+                assert_eq!(
+                    decode_serialize(text.as_bytes(), &wanted),
+                    Err(Reason::Malformed),
+                    "{text}"
+                );
+            }
         }
     }
 

@@ -116,6 +116,8 @@ pub(super) static mut COMMANDS: [ngx_command_t; 25] = [
 pub(super) struct Directive<'a> {
     pub(super) cf: *mut ngx_conf_t,
     pub(super) args: Vec<&'a str>,
+    /// Whether a refusal was reported already, of a directive inside it.
+    pub(super) reported: bool,
 }
 
 impl Directive<'_> {
@@ -170,12 +172,17 @@ pub(super) unsafe fn apply<C>(
     };
 
     let name = words.first().map(ngx_str_t::to_string).unwrap_or_default();
+    let mut reported = false;
     let result = words.iter().skip(1).map(text).collect::<Result<Vec<_>, _>>().and_then(|args| {
+        let mut directive = Directive { cf, args, reported: false };
         // SAFETY: the caller vouches for `conf`; nobody else refers to it while it is parsed.
-        set(&mut Directive { cf, args }, unsafe { &mut *conf.cast::<C>() })
+        let result = set(&mut directive, unsafe { &mut *conf.cast::<C>() });
+        reported = directive.reported;
+        result
     });
     match result {
         Ok(()) => NGX_CONF_OK,
+        Err(_) if reported => NGX_CONF_ERROR,
         Err(error) => {
             ngx_conf_log_error!(NGX_LOG_EMERG, cf, "\"{name}\" directive: {error}");
             NGX_CONF_ERROR

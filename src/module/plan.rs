@@ -186,15 +186,19 @@ impl Extension {
 }
 
 /// A mistake, with the directive and the place that it is about.
-struct Mistake {
+pub(super) struct Mistake {
     directive: &'static str,
     place: Place,
     error: ConfigError,
 }
 
 impl Mistake {
-    fn new(directive: &'static str, place: &Place, error: ConfigError) -> Self {
+    pub(super) fn new(directive: &'static str, place: &Place, error: ConfigError) -> Self {
         Self { directive, place: place.clone(), error }
+    }
+
+    pub(super) fn report(&self, cf: *mut ngx_conf_t) -> *mut c_char {
+        refuse(cf, self.directive, &self.place, &self.error)
     }
 }
 
@@ -213,7 +217,7 @@ impl Plan {
         let _ = above;
         Self::draw(cf, main, conf, core, origin)
             .map(|plan| plan.map(Rc::new))
-            .map_err(|mistake| refuse(cf, mistake.directive, &mistake.place, &mistake.error))
+            .map_err(|mistake| mistake.report(cf))
     }
 
     fn draw(

@@ -11,7 +11,7 @@ use nginx_sys::{
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ngx_conf_log_error;
 
-use super::conf::MainConf;
+use super::conf::{refuse, MainConf, Place};
 use super::directives::{directive, milliseconds, once, Directive};
 use super::files;
 use super::store::{Limits, Store};
@@ -41,6 +41,7 @@ struct Block {
     server: Option<Endpoint>,
     username: Option<String>,
     password: Option<Vec<u8>>,
+    password_file: Option<String>,
     database: Option<u32>,
     resolver: Option<*mut nginx_sys::ngx_resolver_t>,
     resolver_timeout: Option<u64>,
@@ -75,31 +76,37 @@ pub(super) fn parse(d: &mut Directive, main: &mut MainConf) -> Result<(), Config
         result
     };
     if result != NGX_CONF_OK {
+        d.reported = true;
         return Err(ConfigError::new(format!("store \"{name}\" is not usable")));
     }
 
-    let server = block.server.take().ok_or_else(|| {
-        ConfigError::new(format!("store \"{name}\" has no \"server\""))
-            .hint("for instance \"server redis://127.0.0.1:6379;\"")
-    })?;
-    main.stores.push(Rc::new(block.into_store(&name, server, place)?));
-    Ok(())
+    match block.into_store(&name, &place) {
+        Ok(store) => {
+            main.stores.push(Rc::new(store));
+            Ok(())
+        }
+        Err(error) => {
+            // The block is read to its end, but it begins where the mistake is looked for.
+            refuse(d.cf, "session_redis_store", &place, &error);
+            d.reported = true;
+            Err(error)
+        }
+    }
 }
 
 impl Block {
-    fn into_store(
-        self,
-        name: &str,
-        server: Endpoint,
-        place: super::conf::Place,
-    ) -> Result<Store, ConfigError> {
+    fn into_store(self, name: &str, place: &Place) -> Result<Store, ConfigError> {
+        let server = self.server.ok_or_else(|| {
+            ConfigError::new(format!("store \"{name}\" has no \"server\""))
+                .hint("for instance \"server redis://127.0.0.1:6379;\"")
+        })?;
         if self.database.is_some() && server.database.is_some() {
             return Err(ConfigError::new("\"database\" stands beside a database in the url"));
         }
         if self.username.is_some() && server.username.is_some() {
             return Err(ConfigError::new("\"username\" stands beside a user in the url"));
         }
-        let mut store = Store::new(name, server, place);
+        let mut store = Store::new(name, server, place.clone());
         let defaults = Limits::default();
         store.limits = Limits {
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
@@ -113,6 +120,7 @@ impl Block {
         store.username = self.username.or(store.username);
         store.database = self.database.or(store.database);
         store.password = self.password;
+        store.password_file = self.password_file;
         store.own_resolver = self.resolver;
         Ok(store)
     }
@@ -166,17 +174,26 @@ fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError>
     if d.args[0].is_empty() {
         return Err(ConfigError::new("the password is empty"));
     }
-    fill(&mut block.password, d.args[0].as_bytes().to_vec())
+    fill_password(block, d.args[0].as_bytes())
 }
 
 fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
     let (content, name) = files::read_secret(d, d.args[0])?;
-    let password = content.strip_suffix(b"\n").unwrap_or(&content);
-    let password = password.strip_suffix(b"\r").unwrap_or(password);
-    if password.is_empty() {
+    let Some(password) = files::password(&content) else {
         return Err(ConfigError::new(format!("\"{name}\" is empty")));
+    };
+    if password.contains(&b'\n') {
+        return Err(ConfigError::new(format!("\"{name}\" has more than one line")));
     }
-    fill(&mut block.password, password.to_vec())
+    fill_password(block, password)?;
+    fill(&mut block.password_file, name)
+}
+
+fn fill_password(block: &mut Block, password: &[u8]) -> Result<(), ConfigError> {
+    match block.password.replace(password.to_vec()) {
+        None => Ok(()),
+        Some(_) => Err(ConfigError::new("the store has a password already")),
+    }
 }
 
 fn set_database(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
