@@ -105,9 +105,18 @@ fn nothing_after_return(location: &Location, conf: &LocationConf) -> Result<(), 
     }
 }
 
-/// A content handler that is named after ours silently takes its place.
+/// A content handler that is named after ours silently takes its place; without a store there is
+/// nothing to end.
 fn destroy_alone(location: &Location, conf: &LocationConf) -> Result<(), Finding> {
     let Some(written) = conf.destroy.get() else { return Ok(()) };
+    if !conf.plan.as_ref().is_some_and(|plan| plan.store.is_some()) {
+        return Err(Finding {
+            place: written.place.clone(),
+            message: format!(
+                "session_redis_destroy without session_redis: in {location} no session would end"
+            ),
+        });
+    }
     let handler = location.core().and_then(|core| core.handler);
     let ours = destroy::handler as *const () as usize;
     if handler.is_some_and(|handler| handler as *const () as usize == ours) {
