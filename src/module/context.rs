@@ -121,6 +121,7 @@ impl Context {
             same_store
                 && Some(&result.key) == self.key.borrow().as_ref()
                 && result.plan.format == plan.format
+                && (result.plan.needs().ttl || !plan.needs().ttl)
         })
     }
 
