@@ -108,6 +108,14 @@ fn nothing_after_return(location: &Location, conf: &LocationConf) -> Result<(), 
 /// A content handler that is named after ours silently takes its place.
 fn destroy_alone(location: &Location, conf: &LocationConf) -> Result<(), Finding> {
     let Some(written) = conf.destroy.get() else { return Ok(()) };
+    if conf.plan.as_ref().is_none_or(|plan| plan.store.is_none()) {
+        return Err(Finding {
+            place: written.place.clone(),
+            message: format!(
+                "\"session_redis_destroy\" in {location} without \"session_redis\": no session would ever end"
+            ),
+        });
+    }
     let handler = location.core().and_then(|core| core.handler);
     let ours = destroy::handler as *const () as usize;
     if handler.is_some_and(|handler| handler as *const () as usize == ours) {

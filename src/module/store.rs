@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use nginx_sys::{
     ngx_conf_t, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t, ngx_log_t,
-    ngx_resolver_t, NGX_LOG_WARN,
+    ngx_resolver_t, NGX_HTTP_UPSTREAM_CREATE, NGX_LOG_WARN,
 };
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule, NgxHttpUpstreamModule,
@@ -274,9 +274,11 @@ fn upstream(cf: *mut ngx_conf_t, name: &str) -> Option<&'static ngx_http_upstrea
         let main = NgxHttpUpstreamModule::main_conf(&*cf)?;
         let blocks = main.upstreams.as_slice::<*mut ngx_http_upstream_srv_conf_t>();
         let mut blocks = blocks.iter().filter_map(|block| block.as_ref());
-        // Implicit ones, of `proxy_pass http://host`, have no servers of their own.
+        // Implicit ones, of `proxy_pass http://host`, would send Redis to the port of HTTP.
         blocks.find(|block| {
-            !block.servers.is_null() && block.host.as_bytes().eq_ignore_ascii_case(name.as_bytes())
+            block.flags & NGX_HTTP_UPSTREAM_CREATE as usize != 0
+                && !block.servers.is_null()
+                && block.host.as_bytes().eq_ignore_ascii_case(name.as_bytes())
         })
     }
 }
