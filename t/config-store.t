@@ -174,6 +174,8 @@ accepted('port 80, written out', http => "upstream session_redis {\nserver 127.0
 refused('an upstream block with a port', '"session_redis" directive: "session_redis" is an upstream, whose servers have ports of their own; write "redis://session_redis"',
     http => $upstream, server => 'session_redis redis://session_redis:6379; #!');
 
+accepted('the host that requests are passed to is not an upstream block', server => "session_redis redis://127.0.0.1:6379;\nlocation / {\nproxy_pass http://127.0.0.1;\n}");
+
 # Names that do not resolve.
 refused('a host that does not exist', qr/^"session_redis" directive: host not found in "no\.such\.host\.invalid:6379"/,
     server => 'session_redis redis://no.such.host.invalid; #!');

@@ -109,11 +109,11 @@ fn nothing_after_return(location: &Location, conf: &LocationConf) -> Result<(), 
 /// nothing to end.
 fn destroy_alone(location: &Location, conf: &LocationConf) -> Result<(), Finding> {
     let Some(written) = conf.destroy.get() else { return Ok(()) };
-    if !conf.plan.as_ref().is_some_and(|plan| plan.store.is_some()) {
+    if conf.plan.as_ref().is_none_or(|plan| plan.store.is_none()) {
         return Err(Finding {
             place: written.place.clone(),
             message: format!(
-                "session_redis_destroy without session_redis: in {location} no session would end"
+                "\"session_redis_destroy\" in {location} without \"session_redis\": no session would ever end"
             ),
         });
     }

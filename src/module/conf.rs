@@ -47,9 +47,9 @@ impl Place {
         Self { file: String::from_utf8_lossy(file.as_bytes()).into_owned(), line }
     }
 
-    /// ` of line 31`, for messages that name a second directive.
-    pub(super) fn of_line(&self) -> String {
-        format!(" of line {}", self.line)
+    /// For messages that name a second directive.
+    pub(super) fn line(&self) -> usize {
+        self.line
     }
 
     /// Of a setting that nobody wrote.

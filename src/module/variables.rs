@@ -105,7 +105,7 @@ pub(super) fn of_session(main: &MainConf, name: &str) -> bool {
             let known = VARIABLES.iter().find(|(known, ..)| *known == own);
             own == "route" || known.is_some_and(|(_, needs, _)| *needs != Needs::Nothing)
         }
-        None => main.variables.iter().any(|known| known == name),
+        None => main.variables.iter().any(|known| known.eq_ignore_ascii_case(name)),
     }
 }
 
@@ -123,10 +123,11 @@ pub(super) fn declare(
     main: &mut MainConf,
     name: &str,
 ) -> Result<usize, ConfigError> {
-    if let Some(index) = main.variables.iter().position(|known| known == name) {
+    // nginx's names differ by more than case.
+    if let Some(index) = main.variables.iter().position(|known| known.eq_ignore_ascii_case(name)) {
         return Ok(index);
     }
-    if name.starts_with(PREFIX) {
+    if name.to_ascii_lowercase().starts_with(PREFIX) {
         return Err(ConfigError::new(format!("\"${name}\" would look like the module's own")));
     }
     let index = main.variables.len();

@@ -52,9 +52,9 @@ impl Passing<'_> {
             doubts.extend(self.headers().find(overrides).map(|header| Finding {
                 place: header.place.clone(),
                 message: format!(
-                    "\"{directive} {name}\" overrides \"session_redis_set_header {}\"{}",
+                    "\"{directive} {name}\" overrides \"session_redis_set_header {}\" of line {}",
                     header.name.as_str(),
-                    header.place.of_line()
+                    header.place.line()
                 ),
             }));
         }
@@ -181,7 +181,9 @@ mod cache {
         /// is given the benefit of the doubt.
         fn may_tell_apart(&self, name: &str) -> bool {
             let cookie = |source: &Source| match source {
-                Source::Cookie(cookie) => name.strip_prefix("cookie_") == Some(cookie),
+                Source::Cookie(cookie) => name
+                    .strip_prefix("cookie_")
+                    .is_some_and(|name| name.eq_ignore_ascii_case(cookie)),
                 _ => false,
             };
             of_session(self.main, self.plan, name)

@@ -11,7 +11,7 @@ use SessionRedis::Nginx qw(nginx_test);
 use SessionRedis::Process qw(temp_dir);
 use Test::More;
 
-our @EXPORT = qw(accepted file_of in_http in_location in_server in_store refused warned);
+our @EXPORT = qw(accepted file_of in_http in_location in_server in_store refused refuses warned);
 
 # Where a row's text stands.
 sub in_http     ($text) { return (http => $text) }
@@ -29,9 +29,15 @@ sub accepted ($name, %conf) {
 }
 
 # nginx refuses it at the line that ends in "#!", or at the only line of the text, with this message word for word (or
-# matching, if it is a pattern) between level and place. For directives of ours the message begins with their name.
+# matching, if it is a pattern) between level and place.
 sub refused ($name, $message, %conf) {
     return judge($name, 'emerg', $message, 0, %conf);
+}
+
+# The same, for a message that begins with the directive's name.
+sub refuses ($name, $directive, $message, %conf) {
+    my $begin = qr/\A"$directive" directive: /;
+    return refused($name, ref $message ? sub { $_[0] =~ s/$begin// && $_[0] =~ $message } : "\"$directive\" directive: $message", %conf);
 }
 
 # nginx takes it, with exactly this one warning.
@@ -45,8 +51,12 @@ sub judge ($name, $level, $message, $wants_good, %conf) {
     my $right = !!$good eq !!$wants_good && @lines == 1
         && $lines[0] =~ /\[(\w+)\] (?:\d+#\d+: )?(.*) in (\S+):(\d+)\z/s;
     my ($got_level, $got, $file, $line) = $right ? ($1, $2, $3, $4) : ();
-    $right &&= $got_level eq $level && (ref $message ? $got =~ $message : $got eq $message) && is_marked($file, $line, \%conf);
+    $right &&= $got_level eq $level && matches($got, $message) && is_marked($file, $line, \%conf);
     return ok($right, $name) || diag("wanted [$level] $message\nat ", is_marked_line(\%conf), "\nnginx says:\n$said");
+}
+
+sub matches ($got, $wanted) {
+    return ref $wanted eq 'CODE' ? $wanted->($got) : ref $wanted ? $got =~ $wanted : $got eq $wanted;
 }
 
 # Whether the line of the file is the one that the text marks.
