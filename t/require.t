@@ -463,3 +463,16 @@ GET /
 "$::alice\nX-User-Id: evil"
 --- error_code: 403
 --- response_body_like: GET /why (?!.*X-User)
+
+
+
+=== TEST 28: under satisfy any a preflight admits nobody past the others
+--- config
+    $TEST_NGINX_SESSION
+    location / { satisfy any; deny all; session_redis_require @user; $TEST_NGINX_PASS }
+--- request
+OPTIONS /
+--- more_headers
+Origin: http://a.example
+Access-Control-Request-Method: PUT
+--- error_code: 403

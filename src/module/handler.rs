@@ -99,8 +99,8 @@ pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t 
     let session = context.session(&plan);
     let facts = Facts { r, plan: &plan, session: session.as_deref() };
     match decide(context.status.get(), plan.on_error, &plan.conditions, &facts) {
-        Decision::Pass if plan.conditions.is_empty() => DECLINED,
-        Decision::Pass => OK,
+        Decision::Abstain => DECLINED,
+        Decision::Admit => OK,
         Decision::Refuse { status, retry_after } => refuse(r, status, retry_after),
         Decision::Login(login) => match facts.address(login) {
             Some(address) => redirect_to_login(r, &address),
