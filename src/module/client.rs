@@ -509,6 +509,14 @@ impl Client {
         spare.iter().for_each(Connection::retire);
     }
 
+    /// The worker waits for lookups no longer: all fail.
+    pub(super) fn give_up(&'static self) {
+        let lookups: Vec<_> = self.deadlines.borrow_mut().drain(..).collect();
+        for lookup in lookups {
+            self.end(&lookup, failed(&Failure::Timeout), None, None);
+        }
+    }
+
     /// The worker leaves: closes all connections. Lookups that are under way then stay unanswered.
     pub(super) fn stop(&'static self) {
         let open: Vec<_> = self.connections.borrow().iter().flatten().map(Rc::clone).collect();

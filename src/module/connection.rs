@@ -595,6 +595,13 @@ impl Connection {
         self.waiting.get() == 0 && unsafe { (*link).close() != 0 || (*link).error() != 0 }
     }
 
+    /// The time that the worker had for leaving is up.
+    fn is_shut_down(&self) -> bool {
+        let link = self.link.get();
+        // SAFETY: as in `must_close`.
+        unsafe { (*link).close() != 0 && (*link).error() != 0 }
+    }
+
     /// A worker that is exiting keeps no connection that nobody waits for.
     pub(super) fn close_if_exiting(self: &Rc<Self>) {
         // SAFETY: nginx writes the variable on this thread only.
@@ -662,6 +669,10 @@ unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
     // SAFETY: nginx calls the handler with the event of our open connection.
     let connection = unsafe { connection_of((*event).data.cast()) };
     if connection.must_close() {
+        return connection.retire();
+    }
+    if connection.is_shut_down() {
+        connection.client.give_up();
         return connection.retire();
     }
     if connection.state.get() == State::Connecting {
