@@ -63,11 +63,9 @@ subtest 'a connection for each worker' => sub {
 subtest 'two commands of a request' => sub {
     my $redis = start_redis();
     $redis->cmd('SET', key($_), session_of($_), 'PX', 1_000_000 + 1_000_000 * $_) for 1 .. 100;
-    my $backend_says = sub ($response) { $response->{body} };
-    my $nginx = session_nginx(url => $redis->url, server => 'location /life { session_redis_require @user;
-        session_redis_set_header X-User $session_redis_ttl; proxy_pass http://127.0.0.1:' . StoreTest::backend() . '; }');
+    my $nginx = session_nginx(url => $redis->url, life => 1);
     my $wrong  = 0;
-    my $result = many(port => $nginx->port, count => 1000, request => sub ($i) { request('/life', 1 + $i % 100) },
+    my $result = many(port => $nginx->port, count => 1000, request => sub ($i) { request('/ttl', 1 + $i % 100) },
         each => sub ($i, $response) {
             my ($left) = $response->{body} =~ /user=(\d+)/;
             my $given = 1000 + 1000 * (1 + $i % 100);

@@ -84,10 +84,9 @@ subtest 'slow, but in time' => sub {
 };
 
 subtest 'too many at once' => sub {
-    my $fake  = fake_redis(on => { GET => [{ delay => 1 }, bulk(session_of(1))] });
+    my $fake  = fake_redis(on => { GET => { sequence => [[{ delay => 1 }, bulk(session_of(1))], bulk(session_of(1))] } });
     my $nginx = session_nginx(url => $fake->url, store => 'timeout 3s; max_pending 5;');
-    my (@codes, $start);
-    $start = time;
+    my $start = time;
     my @clients = map { open_connection($nginx->port) } 1 .. 8;
     syswrite $_, request('/need', 1) for @clients;
     my ($at_once, $later) = (0, 0);
@@ -95,7 +94,8 @@ subtest 'too many at once' => sub {
         my $in = '';
         vec($in, fileno $_, 1) = 1 for @clients;
         select $in, undef, undef, 5;
-        for my $client (grep { vec $in, fileno $_, 1 } @clients) {
+        my @ready = grep { vec $in, fileno $_, 1 } @clients;
+        for my $client (@ready) {
             my $response = read_response($client);
             $response->{code} == 503 ? $at_once++ : $later++;
             is(header($response, 'Retry-After'), 1, 'Retry-After') if $response->{code} == 503;

@@ -1,7 +1,7 @@
 //! A worker's side of a store: its connections, its lookups and their deadlines, the watch for
 //! servers that are down.
 
-use core::cell::{Cell, OnceCell, RefCell};
+use core::cell::{Cell, OnceCell, Ref, RefCell};
 use core::ptr;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -15,6 +15,7 @@ use ngx::ngx_log_error;
 use super::address::Target;
 use super::connection::Connection;
 use super::event::{now, Event};
+use super::files;
 use super::lookup::{failed, Lookup, Query};
 use super::store::{Limits as StoreLimits, Store};
 use super::throttle::Throttle;
@@ -31,7 +32,11 @@ pub(super) struct Client {
     /// For the log.
     store: String,
     targets: Vec<Target>,
-    login: Login,
+    login: RefCell<Login>,
+    password_file: Option<String>,
+    /// When the password file was read last, in ms, and whether the log was told that it cannot be.
+    password_read: Cell<Option<u64>>,
+    said_unreadable: Cell<bool>,
     limits: StoreLimits,
     resolver: *mut ngx_resolver_t,
     log: *mut ngx_log_t,
@@ -62,6 +67,9 @@ struct Seen {
     log: Throttle,
 }
 
+/// A worker reads the password file again after this time at the earliest, in ms.
+const REREAD_AFTER: u64 = 10_000;
+
 /// So many before it is said.
 const SUSPICIOUS: u64 = 500;
 
@@ -80,7 +88,10 @@ impl Client {
         let client: &'static Self = Box::leak(Box::new(Self {
             store: store.name.clone(),
             targets: store.targets(),
-            login: store.login(),
+            login: RefCell::new(store.login()),
+            password_file: store.password_file.clone(),
+            password_read: Cell::new(None),
+            said_unreadable: Cell::new(false),
             limits: store.limits,
             resolver: store.resolver(),
             log,
@@ -113,8 +124,8 @@ impl Client {
         resp::Limits { bulk: self.limits.max_size, other: self.limits.max_size.max(64 * 1024) }
     }
 
-    pub(super) fn login(&self) -> &Login {
-        &self.login
+    pub(super) fn login(&self) -> Ref<'_, Login> {
+        self.login.borrow()
     }
 
     pub(super) fn log(&self) -> *mut ngx_log_t {
@@ -409,6 +420,42 @@ impl Client {
         self.probe();
     }
 
+    /// The server did not take the password: whether the file now has another one.
+    pub(super) fn has_newer_password(&self, used: Option<&[u8]>) -> bool {
+        if self.login.borrow().password.as_deref() != used {
+            return true;
+        }
+        let Some(path) = &self.password_file else { return false };
+        if self.password_read.get().is_some_and(|last| now() < last + REREAD_AFTER) {
+            return false;
+        }
+        self.password_read.set(Some(now()));
+        let name = &self.store;
+        match files::reread_password(path) {
+            Ok(Some(password)) if Some(password.as_slice()) != used => {
+                self.login.borrow_mut().password = Some(password);
+                ngx_log_error!(
+                    NGX_LOG_NOTICE,
+                    self.log,
+                    "session store \"{name}\": password read again from \"{path}\""
+                );
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                if !self.said_unreadable.replace(true) {
+                    ngx_log_error!(
+                        NGX_LOG_WARN,
+                        self.log,
+                        "session store \"{name}\": \"{path}\" cannot be read again ({error}), \
+                         a new password needs a reload"
+                    );
+                }
+                false
+            }
+        }
+    }
+
     /// Probes the server whose turn it is, or waits until then.
     fn probe(&'static self) {
         // SAFETY: nginx writes the variable on this thread only.
@@ -487,7 +534,7 @@ impl Client {
                          check prefix, version, database",
                         self.store,
                         missing.get(),
-                        self.login.database
+                        self.login.borrow().database
                     );
                 }
             }

@@ -65,6 +65,8 @@ pub(super) struct Connection {
     /// Why an address that the resolver had at hand could not be connected to.
     pub(super) unresolved: RefCell<Option<Failure>>,
     dialogue: RefCell<Option<Dialogue>>,
+    /// The one that it logged in with.
+    password: RefCell<Option<Vec<u8>>>,
     /// Commands not yet written; those of a handshake are written before.
     output: RefCell<Output>,
     reader: RefCell<Reader>,
@@ -104,6 +106,7 @@ impl Connection {
             resolving: Cell::new(ptr::null_mut()),
             unresolved: RefCell::new(None),
             dialogue: RefCell::new(None),
+            password: RefCell::new(None),
             output: RefCell::default(),
             reader: RefCell::new(Reader::new(client.limits())),
             slots: RefCell::default(),
@@ -222,9 +225,10 @@ impl Connection {
 
     fn connected(self: &Rc<Self>) {
         let mut output = self.output.borrow_mut();
-        let dialogue =
-            Dialogue::begin(self.client.login(), self.probe.get(), &mut output.handshake);
-        drop(output);
+        let login = self.client.login();
+        let dialogue = Dialogue::begin(&login, self.probe.get(), &mut output.handshake);
+        self.password.borrow_mut().clone_from(&login.password);
+        drop((output, login));
         self.state.set(State::Handshake);
         *self.dialogue.borrow_mut() = Some(dialogue);
         self.end_handshake();
@@ -491,7 +495,9 @@ impl Connection {
         if !self.is_open() {
             return;
         }
-        let again = self.used.get() && failure.is_retryable_on_fresh_connection();
+        let again = (self.used.get() && failure.is_retryable_on_fresh_connection())
+            || (failure.is_about_password()
+                && self.client.has_newer_password(self.password.borrow().as_deref()));
         let slots = self.slots.take();
         self.close();
         self.client.forget(self);

@@ -1,4 +1,4 @@
-//! Files with secrets, read by the master at start and reload.
+//! Files with secrets, read by the master at start and reload; that of a password also by a worker.
 
 use std::fs;
 use std::io::Read;
@@ -23,6 +23,18 @@ pub(super) fn read_secret(d: &Directive, name: &str) -> Result<(Vec<u8>, String)
         d.warn(format_args!("\"{path}\" is readable by others than its owner and group"));
     }
     Ok((content, path.clone()))
+}
+
+/// What a file with a password holds, without the line end; none where it is empty.
+pub(super) fn password(content: &[u8]) -> Option<&[u8]> {
+    let password = content.strip_suffix(b"\n").unwrap_or(content);
+    let password = password.strip_suffix(b"\r").unwrap_or(password);
+    (!password.is_empty()).then_some(password)
+}
+
+/// Reads a password again.
+pub(super) fn reread_password(path: &str) -> std::io::Result<Option<Vec<u8>>> {
+    fs::read(path).map(|content| password(&content).map(<[u8]>::to_vec))
 }
 
 /// The name relative to the directory of nginx.conf, as nginx resolves its own file names.

@@ -28,6 +28,8 @@ pub(super) struct Store {
     pub(super) endpoint: Endpoint,
     pub(super) username: Option<String>,
     pub(super) password: Option<Vec<u8>>,
+    /// Where the password comes from, with its full name.
+    pub(super) password_file: Option<String>,
     pub(super) database: Option<u32>,
     pub(super) limits: Limits,
     pub(super) own_resolver: Option<*mut ngx_resolver_t>,
@@ -71,6 +73,7 @@ impl Store {
             database: endpoint.database,
             endpoint,
             password: None,
+            password_file: None,
             limits: Limits::default(),
             own_resolver: None,
             place,
@@ -274,7 +277,7 @@ fn upstream(cf: *mut ngx_conf_t, name: &str) -> Option<&'static ngx_http_upstrea
         let main = NgxHttpUpstreamModule::main_conf(&*cf)?;
         let blocks = main.upstreams.as_slice::<*mut ngx_http_upstream_srv_conf_t>();
         let mut blocks = blocks.iter().filter_map(|block| block.as_ref());
-        // Implicit ones, of `proxy_pass http://host`, would send Redis to the port of HTTP.
+        // Those of `proxy_pass http://host` are implicit, and nobody's block.
         blocks.find(|block| {
             block.flags & NGX_HTTP_UPSTREAM_CREATE as usize != 0
                 && !block.servers.is_null()

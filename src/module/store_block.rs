@@ -41,6 +41,7 @@ struct Block {
     server: Option<Endpoint>,
     username: Option<String>,
     password: Option<Vec<u8>>,
+    password_file: Option<String>,
     database: Option<u32>,
     resolver: Option<*mut nginx_sys::ngx_resolver_t>,
     resolver_timeout: Option<u64>,
@@ -119,6 +120,7 @@ impl Block {
         store.username = self.username.or(store.username);
         store.database = self.database.or(store.database);
         store.password = self.password;
+        store.password_file = self.password_file;
         store.own_resolver = self.resolver;
         Ok(store)
     }
@@ -177,15 +179,14 @@ fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError>
 
 fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
     let (content, name) = files::read_secret(d, d.args[0])?;
-    let password = content.strip_suffix(b"\n").unwrap_or(&content);
-    let password = password.strip_suffix(b"\r").unwrap_or(password);
-    if password.is_empty() {
+    let Some(password) = files::password(&content) else {
         return Err(ConfigError::new(format!("\"{name}\" is empty")));
-    }
+    };
     if password.contains(&b'\n') {
         return Err(ConfigError::new(format!("\"{name}\" has more than one line")));
     }
-    fill_password(block, password)
+    fill_password(block, password)?;
+    fill(&mut block.password_file, name)
 }
 
 fn fill_password(block: &mut Block, password: &[u8]) -> Result<(), ConfigError> {

@@ -91,7 +91,7 @@ impl Attributes {
     /// came, for `secure=auto`.
     pub fn expire(&self, name: &str, https: bool) -> String {
         let mut cookie = format!(
-            "{name}=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; Path={}",
+            "{name}=; Path={}; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0",
             self.path
         );
         if let Some(domain) = &self.domain {
@@ -293,19 +293,22 @@ mod tests {
 
     #[test]
     fn a_cookie_expires_with_the_attributes_it_was_set_with() {
-        const EXPIRED: &str = "sid=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0; ";
-        for (options, https, rest) in [
-            (&[][..], false, "Path=/; HttpOnly"),
-            (&[][..], true, "Path=/; Secure; HttpOnly"),
-            (&["secure=off"][..], true, "Path=/; HttpOnly"),
+        const END: &str = "Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0";
+        for (options, https, path, rest) in [
+            (&[][..], false, "/", "; HttpOnly"),
+            (&[][..], true, "/", "; Secure; HttpOnly"),
+            (&["secure=off"][..], true, "/", "; HttpOnly"),
             (
                 &["path=/shop", "domain=.example.com", "secure=on", "samesite=lax"][..],
                 false,
-                "Path=/shop; Domain=.example.com; Secure; HttpOnly; SameSite=Lax",
+                "/shop",
+                "; Domain=.example.com; Secure; HttpOnly; SameSite=Lax",
             ),
-            (&["samesite=None"][..], false, "Path=/; Secure; HttpOnly; SameSite=None"),
+            (&["samesite=None"][..], false, "/", "; Secure; HttpOnly; SameSite=None"),
+            (&["samesite=None", "secure=off"][..], false, "/", "; HttpOnly; SameSite=None"),
         ] {
-            assert_eq!(attributes(options).expire("sid", https), format!("{EXPIRED}{rest}"));
+            let expired = attributes(options).expire("sid", https);
+            assert_eq!(expired, format!("sid=; Path={path}; {END}{rest}"));
         }
         assert!(attributes(&[]).expire("__Host-sid", false).contains("; Secure"));
     }

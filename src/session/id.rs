@@ -5,16 +5,13 @@
 use std::fmt;
 
 /// Which bytes an id is made of, and how many: what one framework makes, and no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct IdRule {
-    /// Bit n: the byte n is allowed.
-    alphabet: u128,
+    /// Whether a byte is allowed.
+    alphabet: [bool; 256],
     min: usize,
     max: usize,
 }
-
-/// Never in an id: control bytes, the blank, and the braces that choose a Cluster slot.
-const FORBIDDEN: u128 = 0xffff_ffff | 1 << b' ' | 1 << b'{' | 1 << b'}' | 1 << 0x7f;
 
 impl Default for IdRule {
     /// 16 to 256 bytes of what ids are made of in all frameworks but a few.
@@ -28,19 +25,20 @@ impl IdRule {
     /// range, `-` at the end is itself; control bytes, blanks, braces and what is not ASCII are left out.
     pub const fn new(alphabet: &str, min: usize, max: usize) -> Self {
         let written = alphabet.as_bytes();
-        let mut bits = 0;
+        let mut alphabet = [false; 256];
         let mut at = 0;
         while at < written.len() {
             let is_range = at + 2 < written.len() && written[at + 1] == b'-';
             let last = if is_range { written[at + 2] } else { written[at] };
             let mut byte = written[at];
             while byte <= last && byte < 0x80 {
-                bits |= 1 << byte;
+                // Braces would choose the key's slot in a Cluster.
+                alphabet[byte as usize] = byte.is_ascii_graphic() && byte != b'{' && byte != b'}';
                 byte += 1;
             }
             at += if is_range { 3 } else { 1 };
         }
-        Self { alphabet: bits & !FORBIDDEN, min, max }
+        Self { alphabet, min, max }
     }
 
     /// The same alphabet with other lengths, as `session_redis_id_length` sets them.
@@ -57,7 +55,8 @@ impl IdRule {
         if id.len() > self.max {
             return Err(Invalid::Long);
         }
-        if !id.iter().all(|byte| self.allows(*byte)) {
+        // Without a way out of the loop, which is faster for ids as short as they are.
+        if !id.iter().fold(true, |allowed, byte| allowed & self.allows(*byte)) {
             return Err(Invalid::Alphabet);
         }
         if is_reserved(id) {
@@ -68,7 +67,17 @@ impl IdRule {
     }
 
     fn allows(&self, byte: u8) -> bool {
-        byte < 0x80 && self.alphabet >> byte & 1 == 1
+        self.alphabet[usize::from(byte)]
+    }
+}
+
+/// Tells the lengths; the table would only fill the screen.
+impl fmt::Debug for IdRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdRule")
+            .field("min", &self.min)
+            .field("max", &self.max)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +87,7 @@ fn is_reserved(id: &[u8]) -> bool {
     id.ends_with(b"_LOCK")
         || id.ends_with(b".lock")
         || id.starts_with(b"lock.")
-        || id.windows(2).any(|two| two == b"..")
+        || memchr::memmem::find(id, b"..").is_some()
 }
 
 /// An id that keeps to its rule: printable ASCII without blanks and braces.

@@ -33,11 +33,12 @@ sub put_sessions ($redis, $first, $last) {
 
 # %how: url (of the store), store (more lines for its block), http, server (more lines), and what start_nginx takes.
 # Locations: /need requires a session, /pass does not, /fail does not but fails with the store, /ttl reads the life
-# left too, /plain has nothing to do with sessions, /logout ends one.
+# left too and /touch extends it (both only with life => 1, since then all lookups read it), /plain has nothing to do with sessions, /logout ends one.
 sub session_nginx (%how) {
     my $backend = backend();
     my $store   = delete $how{store} // '';
     my $url     = delete $how{url};
+    my $life    = delete $how{life};
     my $common  = "session_redis_set_header X-User \@user; proxy_pass http://127.0.0.1:$backend;";
     $how{http} = <<~"END" . ($how{http} // '');
         session_redis_store s { server $url; $store }
@@ -54,10 +55,13 @@ sub session_nginx (%how) {
         location /need   { session_redis_require \@user; $common }
         location /pass   { $common }
         location /fail   { session_redis_on_error fail; $common }
-        location /ttl    { session_redis_require \@user; session_redis_set_header X-Ttl \$session_redis_ttl; $common }
-        location /touch  { session_redis_require \@user; session_redis_touch 1h after=1s; $common }
         location /plain  { session_redis off; return 200 "plain\\n"; }
         location /logout { session_redis_destroy; }
+        END
+    $how{server} .= <<~"END" if $life;
+        location /ttl    { session_redis_require \@user; session_redis_set_header X-User \$session_redis_ttl;
+                           proxy_pass http://127.0.0.1:$backend; }
+        location /touch  { session_redis_require \@user; session_redis_touch 1h after=1s; $common }
         END
     return start_nginx(%how);
 }
