@@ -169,7 +169,6 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *mut c_char {
     // SAFETY: nginx hands over the structure that `create` made, used by nobody else now.
     let main = unsafe { &mut *main.cast::<MainConf>() };
-    main.used = variables::Used::scan(cf);
     if let Err(error) = files::default_hash_key(main) {
         ngx_conf_log_error!(NGX_LOG_EMERG, cf, "{error}");
         return NGX_CONF_ERROR;
@@ -191,6 +190,9 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 });
         if registered.is_none() {
             return ERROR;
+        }
+        if let Some(main) = SessionRedis::main_conf(&*cf) {
+            main.used.set(variables::Used::scan(cf));
         }
     }
     checks::all(cf)

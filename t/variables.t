@@ -31,7 +31,6 @@ sub logs () {
     my $format = CORE::join ' ', map { "$_=\$session_redis_$_" } qw(status user id id_hash key ttl time json raw server route key_digest);
     my $nginx  = start_nginx(log_level => 'info', http => "log_format seen '\$uri $format set=\$uid';", server => <<~"END");
         access_log logs/seen.log seen;
-        location /off { $ENV{TEST_NGINX_PASS} }
         $ENV{TEST_NGINX_SESSION}
         location /return { return 200; }
         location /on  { session_redis_set \$uid /id; session_redis_set_header X-User-Id \@user; $ENV{TEST_NGINX_PASS} }

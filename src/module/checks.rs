@@ -106,7 +106,8 @@ fn nothing_after_return(location: &Location, conf: &LocationConf) -> Result<(), 
     }
 }
 
-/// A content handler that is named after ours silently takes its place.
+/// A content handler that is named after ours silently takes its place; without a store there is
+/// nothing to end.
 fn destroy_alone(location: &Location, conf: &LocationConf) -> Result<(), Finding> {
     let Some(written) = conf.destroy.get() else { return Ok(()) };
     if conf.plan.as_ref().is_none_or(|plan| plan.store.is_none()) {

@@ -355,7 +355,7 @@ impl Client {
         }
     }
 
-    /// Fails the lookups whose time is up; a connection that has said nothing meanwhile is stuck.
+    /// Fails the lookups whose time is up, and the connections that are stuck.
     fn expire(&'static self) {
         let mut expired = Vec::new();
         let mut deadlines = self.deadlines.borrow_mut();
@@ -373,7 +373,7 @@ impl Client {
             let server = carrier.as_ref().map(|(connection, _)| connection.server());
             if let Some((connection, answered)) = carrier {
                 connection.release();
-                let stuck = connection.is_stuck_since(answered);
+                let stuck = connection.is_stuck(answered, self.limits.timeout);
                 match carriers.iter_mut().find(|(other, _)| Rc::ptr_eq(other, &connection)) {
                     Some((_, known)) => *known |= stuck,
                     None => carriers.push((connection, stuck)),

@@ -1,6 +1,6 @@
 //! What the configuration says, level by level, as the directives wrote it.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use std::fmt;
@@ -269,8 +269,9 @@ pub(crate) struct MainConf {
     /// Names of the variables of `session_redis_set`, in the order of their first mention.
     pub(super) variables: Vec<String>,
     pub(super) hash_key: Setting<IdHash>,
-    /// What the configuration reads of the session outside the module's own directives.
-    pub(super) used: variables::Used,
+    /// What the configuration reads of the session outside the module's own directives; known when
+    /// all of it is merged, since some modules name their variables only then.
+    pub(super) used: Rc<Cell<variables::Used>>,
     /// Each level that was merged, for the checks that follow.
     pub(super) locations: RefCell<Vec<Location>>,
 }

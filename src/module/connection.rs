@@ -17,7 +17,7 @@ use nginx_sys::{
 
 use super::address::{SocketAddress, Target};
 use super::client::Client;
-use super::event::Event;
+use super::event::{now, Event};
 use super::lookup::{Lookup, Query};
 use super::resolver;
 use crate::store::command;
@@ -77,6 +77,8 @@ pub(super) struct Connection {
     used: Cell<bool>,
     /// Other addresses of the server, tried if this one does not take the connection.
     alternatives: RefCell<Vec<SocketAddress>>,
+    /// When a lookup timed out, in ms, if none was answered in time since.
+    late_since: Cell<Option<u64>>,
     /// Lookups carried that somebody may wait for.
     waiting: Cell<usize>,
     flush: RefCell<Option<Event>>,
@@ -113,6 +115,7 @@ impl Connection {
             answered: Cell::new(0),
             used: Cell::new(false),
             alternatives: RefCell::default(),
+            late_since: Cell::new(None),
             waiting: Cell::new(0),
             flush: RefCell::new(None),
         });
@@ -286,9 +289,13 @@ impl Connection {
         self.post_flush();
     }
 
-    /// Whether any reply has come since the connection had given `answered`.
-    pub(super) fn is_stuck_since(&self, answered: u64) -> bool {
-        self.is_open() && self.answered.get() == answered
+    /// A lookup timed out that was asked when the connection had given `answered` replies. Whether the
+    /// connection is stuck: no reply at all has come since, or none in time for as long as another timeout,
+    /// be it that the server is too slow or that it owes us a reply for good.
+    pub(super) fn is_stuck(&self, answered: u64, timeout: u64) -> bool {
+        let since = self.late_since.get().unwrap_or(now());
+        self.late_since.set(Some(since));
+        self.is_open() && (self.answered.get() == answered || now() >= since + timeout)
     }
 
     /// A lookup that it carried has been answered or given up.
@@ -421,6 +428,7 @@ impl Connection {
                 if lookup.is_done() {
                     return self.late(&fetched);
                 }
+                self.late_since.set(None);
                 let fetched = owned(fetched);
                 let two = matches!(lookup.query, Query::Fetch { ttl: true, .. });
                 match fetched {

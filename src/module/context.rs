@@ -121,6 +121,7 @@ impl Context {
             same_store
                 && Some(&result.key) == self.key.borrow().as_ref()
                 && result.plan.format == plan.format
+                && (result.plan.needs().ttl || !plan.needs().ttl)
         })
     }
 
@@ -142,7 +143,7 @@ impl LookedUp {
                 return Ok(Rc::clone(value));
             }
         }
-        let value = Rc::new(self.plan.format.decode(&self.raw, &plan.wanted)?);
+        let value = Rc::new(self.plan.format.decode(&self.raw, plan.wanted())?);
         self.decoded = Some((Rc::clone(&value), by));
         Ok(value)
     }

@@ -167,7 +167,7 @@ fn is_trusted(r: Request) -> bool {
 
 /// Id, key, lookup, headers: NGX_DECLINED when done, NGX_AGAIN while waiting.
 fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
-    if !plan.needs.id {
+    if !plan.needs().id {
         return DECLINED;
     }
     let Some(context) = Context::create(r) else { return INTERNAL };
@@ -205,7 +205,7 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
         }
         Identified::Valid(id) => *context.id.borrow_mut() = Some(id),
     }
-    if !plan.needs.session {
+    if !plan.needs().session {
         return Some(Asked::Settled(Status::Pending));
     }
 
@@ -219,7 +219,7 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
     context.result.take();
 
     let client = plan.store.as_ref().and_then(|store| store.client())?;
-    let lookup = client.ask(Query::Fetch { key, ttl: plan.needs.ttl });
+    let lookup = client.ask(Query::Fetch { key, ttl: plan.needs().ttl });
     *context.lookup.borrow_mut() = Some(lookup);
     context.progress.set(Progress::Waiting);
     Some(Asked::Waiting)

@@ -1,5 +1,6 @@
 //! What the requests of one location need, worked out once from its settings.
 
+use core::cell::Cell;
 use core::ffi::c_char;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use super::destroy;
 use super::request::Request;
 use super::store::Store;
 use super::template::{Template, Value};
+use super::variables::Used;
 use super::SessionRedis;
 use crate::config::ConfigError;
 use crate::format::{Pipeline, Wanted};
@@ -53,8 +55,12 @@ pub(super) struct Plan {
     pub(super) route: Option<RouteRule>,
     /// Cookies that a logout expires.
     pub(super) logout_cookies: Vec<String>,
-    pub(super) wanted: Wanted,
-    pub(super) needs: Needs,
+    /// What its own directives read of a session; see [`Plan::wanted`].
+    own_wanted: Wanted,
+    /// What the location's own directives need; see [`Plan::needs`].
+    own_needs: Needs,
+    /// What is read outside them, known when the whole configuration is.
+    used: Rc<Cell<Used>>,
 }
 
 /// What a request of the location cannot do without.
@@ -307,19 +313,19 @@ impl Plan {
         if let Some((min, max)) = conf.id_length.value() {
             identity.rule = identity.rule.with_length(*min, *max);
         }
-        let needs_session = store.is_some()
-            && (!headers.is_empty()
-                || !sets.is_empty()
-                || !requirements.is_empty()
-                || touch.is_some()
-                || matches!(route, Some(RouteRule::Value(_)))
-                || main.used.session());
+        let own_needs = Needs {
+            session: store.is_some()
+                && (!headers.is_empty()
+                    || !sets.is_empty()
+                    || !requirements.is_empty()
+                    || touch.is_some()
+                    || matches!(route, Some(RouteRule::Value(_)))),
+            id: matches!(route, Some(RouteRule::JvmRoute)),
+            ttl: touch.is_some(),
+        };
         let mut plan = Self {
-            needs: Needs {
-                session: needs_session,
-                id: needs_session || main.used.id || matches!(route, Some(RouteRule::JvmRoute)),
-                ttl: touch.is_some() || main.used.ttl,
-            },
+            own_needs,
+            used: Rc::clone(&main.used),
             store,
             identity,
             logout_cookies: destroy::cookies(conf, &sources, framework),
@@ -341,15 +347,34 @@ impl Plan {
             hide_cookie: conf.hide_cookie.value().copied().unwrap_or(false),
             early: conf.early.value().copied().unwrap_or(false),
             route,
-            wanted: Wanted::All,
+            own_wanted: Wanted::Nothing,
         };
-        if !main.used.json {
-            plan.wanted = plan.wanted_parts();
-        }
+        plan.own_wanted = plan.wanted_parts();
         Ok(Some(plan))
     }
 
-    /// What must be decoded for everything that the location reads.
+    /// What a request of the location cannot do without.
+    pub(super) fn needs(&self) -> Needs {
+        let used = self.used.get();
+        let session = self.own_needs.session || self.store.is_some() && used.session();
+        Needs {
+            session,
+            id: session || self.own_needs.id || used.id,
+            ttl: self.own_needs.ttl || used.ttl,
+        }
+    }
+
+    /// What must be decoded of a session.
+    pub(super) fn wanted(&self) -> &Wanted {
+        static ALL: Wanted = Wanted::All;
+        if self.used.get().json {
+            &ALL
+        } else {
+            &self.own_wanted
+        }
+    }
+
+    /// What must be decoded for everything that the location's own directives read.
     fn wanted_parts(&self) -> Wanted {
         let readings = self.headers.iter().chain(&self.sets).map(|(reading, _)| reading);
         let readings = readings.chain(self.requirements.iter().map(|required| &required.reading));

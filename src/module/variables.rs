@@ -245,7 +245,7 @@ impl<'a> View<'a> {
     fn warn_if_early(&self, name: &str) {
         static WARNED: AtomicBool = AtomicBool::new(false);
         let pending = self.status() == Status::Pending;
-        let looks = self.plan.is_some_and(|plan| plan.needs.session);
+        let looks = self.plan.is_some_and(|plan| plan.needs().session);
         if pending
             && looks
             && self.r.raw().header_sent() == 0
