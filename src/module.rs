@@ -115,6 +115,8 @@ pub static mut ngx_http_session_redis_first_module: ngx_module_t = ngx_module_t 
 };
 
 /// What nginx looks for in a loaded file: the modules, their names, and before which others they stand.
+/// nginx's own build writes it, see `config`.
+#[cfg(not(feature = "nginx-build"))]
 mod exports {
     use super::{c_char, ngx_module_t, ptr};
 

@@ -28,9 +28,9 @@ refuses('require beside off', 'session_redis_require', 'session_redis_require wi
 refuses('require in limit_except where the module is off', 'session_redis_require', 'session_redis_require without session_redis: the location would be open to everyone',
     server => "location / {\nlimit_except GET {\nsession_redis_require /a; #!\n}\n}");
 accepted('off below an inherited requirement', server => "${on}session_redis_require /a;\nlocation /static/ {\nsession_redis off;\n}");
-refused('destroy where the module is off', '"session_redis_destroy" in "/" without "session_redis": no session would ever end',
+refused('destroy where the module is off', 'session_redis_destroy without session_redis: in "/" no session would end',
     server => "location / {\nsession_redis_destroy; #!\n}");
-refused('destroy beside off', '"session_redis_destroy" in "/" without "session_redis": no session would ever end',
+refused('destroy beside off', 'session_redis_destroy without session_redis: in "/" no session would end',
     server => "${on}location / {\nsession_redis off;\nsession_redis_destroy; #!\n}");
 accepted('what is inherited where the module is off', http => "session_redis_set_header X-A /a;\nsession_redis_set \$a /a;\nsession_redis_touch 1m;",
     server => "location / {\n$backend\n}\nlocation /x {\n$on\n}");

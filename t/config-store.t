@@ -118,6 +118,33 @@ my $two = file_of("hunter2\nhunter3\n");
 refused('a password file of two lines', "\"password_file\" directive: \"$two\" has more than one line", in_store("$server\npassword_file $two; #!"));
 refused('password and password_file', '"password_file" directive: the store has a password already', in_store("$server\npassword x;\npassword_file $private; #!"));
 
+# A password that only root may read: workers read it again when it is rotated.
+SKIP: {
+    skip 'only root starts nginx as another user', 5 if $> != 0;
+    my ($user) = grep { defined getpwnam $_ } qw(www-data nobody);
+    my $group = getgrgid((getpwnam $user)[3]);
+    my $said  = sub { my ($mode, $owner, $of_group) = @_; chown $owner, $of_group, $private; chmod $mode, $private; as_user("user $user $group;", "password_file $private;") };
+    my $warning = qr/\[warn\] (?:\d+#\d+: )?"\Q$private\E" is not readable by user "$user": it cannot be read again when rotated in \S+:\d+/;
+    my ($uid, $gid) = (getpwnam $user)[2, 3];
+    like($said->(0600, 0, 0), $warning, 'a password file of root');
+    like($said->(0040, $uid, $gid), $warning, 'one that its owner may not read');
+    unlike($said->(0640, 0, $gid), qr/\[warn\]/, 'one that the group of the workers may read');
+    unlike($said->(0400, $uid, 0), qr/\[warn\]/, 'one of the workers');
+    unlike(as_user('user root;', "password_file $private;"), qr/\[warn\]/, 'workers of root');
+    chown 0, 0, $private;
+}
+
+# What "nginx -t" says with another user.
+sub as_user {
+    my ($user, $line) = @_;
+    my $dir  = temp_dir();
+    my $conf = file_of(join "\n", (map { "load_module $_;" } split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // ''), $user, "pid $dir/pid;", 'events { }',
+        "http { access_log off; client_body_temp_path $dir/a; proxy_temp_path $dir/b; fastcgi_temp_path $dir/c; uwsgi_temp_path $dir/d; scgi_temp_path $dir/e;",
+        'session_redis_store s {', $server, $line, '} }', '');
+    my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
+    return qx{'$nginx' -t -e stderr -p '$dir' -c '$conf' 2>&1};
+}
+
 # What does not go together, and what is missing.
 refused('database and /db', '"session_redis_store" directive: "database" stands beside a database in the url',
     in_http("session_redis_store s { #!\nserver redis://127.0.0.1/1;\ndatabase 1;\n}"));

@@ -1,5 +1,6 @@
 //! What can only be seen once the whole configuration is known: other directives that would undo ours.
 
+mod files;
 mod limits;
 mod passing;
 mod private;
@@ -37,7 +38,7 @@ struct Finding {
 pub(super) fn all(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls us with the live configuration of http{}.
     let Some(main) = SessionRedis::main_conf(unsafe { &*cf }) else { return OK };
-    let mut warnings: Vec<Finding> = Vec::new();
+    let mut warnings: Vec<Finding> = files::unreadable(cf, main);
     for location in main.locations.borrow().iter() {
         match check(cf, main, location) {
             Ok(found) => warnings.extend(found),
@@ -113,7 +114,7 @@ fn destroy_alone(location: &Location, conf: &LocationConf) -> Result<(), Finding
         return Err(Finding {
             place: written.place.clone(),
             message: format!(
-                "\"session_redis_destroy\" in {location} without \"session_redis\": no session would ever end"
+                "session_redis_destroy without session_redis: in {location} no session would end"
             ),
         });
     }
