@@ -9,11 +9,14 @@ use experimental 'signatures';
 
 use Exporter 'import';
 use SessionRedis;
+use Test::More ();
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
     cookie get id key lines_like put_sessions request seconds session_nginx session_of statuses until_found until_status
 );
+
+my @started;
 
 # Names of the n-th session: its id, its key, its value.
 sub id         ($n) { return sprintf 'session%013d', $n }
@@ -38,6 +41,10 @@ sub session_nginx (%how) {
     my $backend = backend();
     my $store   = delete $how{store} // '';
     my $url     = delete $how{url};
+    # What looks into each access to memory takes its time: a test that does not say how long gets more.
+    if ($ENV{TEST_NGINX_USE_VALGRIND} || $ENV{SESSION_REDIS_SLOW}) {
+        $store .= " $_ 3s;" for grep { $store !~ /\b(?<!_)$_\b/ } qw(timeout connect_timeout);
+    }
     my $life    = delete $how{life};
     my $common  = "session_redis_set_header X-User \@user; proxy_pass http://127.0.0.1:$backend;";
     $how{http} = <<~"END" . ($how{http} // '');
@@ -63,7 +70,8 @@ sub session_nginx (%how) {
                            proxy_pass http://127.0.0.1:$backend; }
         location /touch  { session_redis_require \@user; session_redis_touch 1h after=1s; $common }
         END
-    return start_nginx(%how);
+    push @started, start_nginx(%how);
+    return $started[-1];
 }
 
 # The port of an nginx without the module that answers with the user it was told.
@@ -116,6 +124,25 @@ sub seconds : prototype(&) ($code) {
 # The lines of nginx's log that match.
 sub lines_like ($nginx, $pattern) {
     return grep { /$pattern/ } split /\n/, $nginx->log;
+}
+
+# Under valgrind, or built with AddressSanitizer, an nginx says at its end, or before, what it did wrong.
+sub complaints ($nginx) {
+    eval { $nginx->quit(60) } if $nginx->pid;
+    my @lines = split /\n/, $nginx->log;
+    my @first = grep { $lines[$_] =~ /ERROR: (?:Address|Leak)Sanitizer|^==\d+== (?:Invalid|Conditional jump|Use of uninit|Syscall param|Mismatched|.* definitely lost)|exited on signal|panicked at/ } 0 .. $#lines;
+    return map { join "\n", @lines[$_ .. ($_ + 30 < $#lines ? $_ + 30 : $#lines)] } @first;
+}
+
+END {
+    my $status = $?;
+    my @complaints = map { complaints($_) } @started;
+    if (@complaints) {
+        Test::More::diag($_) for @complaints[0 .. ($#complaints > 4 ? 4 : $#complaints)];
+        Test::More::diag(scalar(@complaints) . ' complaints of memory errors');
+        $status ||= 1;
+    }
+    $? = $status;
 }
 
 1;
