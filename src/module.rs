@@ -96,7 +96,7 @@ static FIRST_CONTEXT: ngx_http_module_t = ngx_http_module_t {
 /// The module's record.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static mut ngx_http_session_redis_module: ngx_module_t = ngx_module_t {
+pub(crate) static mut ngx_http_session_redis_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(CONTEXT).cast_mut().cast(),
     commands: &raw mut directives::COMMANDS as *mut _,
     type_: NGX_HTTP_MODULE as ngx_uint_t,
@@ -108,7 +108,7 @@ pub static mut ngx_http_session_redis_module: ngx_module_t = ngx_module_t {
 /// The record of what runs first in its phases.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static mut ngx_http_session_redis_first_module: ngx_module_t = ngx_module_t {
+pub(crate) static mut ngx_http_session_redis_first_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(FIRST_CONTEXT).cast_mut().cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
     ..ngx_module_t::default()

@@ -44,11 +44,6 @@ impl Template {
     pub(super) fn evaluate<'a>(&self, r: Request) -> Option<&'a [u8]> {
         r.evaluate(&self.0)
     }
-
-    /// The indices of the variables in it, by nginx's table.
-    pub(super) fn variables(&self) -> impl Iterator<Item = usize> {
-        indices(&self.0)
-    }
 }
 
 /// Refuses what nginx would, which names no directive.

@@ -360,7 +360,7 @@ mod tests {
             ("redis://h x", "space or control character"),
             ("redis://h/1 ", "space or control character"),
             ("redis://h\n", "space or control character"),
-            ("redis://::1:6379", "no host in a store url"),
+            ("redis://::1:6379", "invalid host in a store url; an IPv6 address stands in brackets"),
             ("redis://fe80::1", "invalid host in a store url; an IPv6 address stands in brackets"),
             ("redis://[::1", "invalid IPv6 address"),
             ("redis://[::1]x", "invalid host in a store url"),

@@ -61,7 +61,7 @@ unsafe fn step(ip: *const u8) -> Step {
     let Some(code) = (unsafe { ip.cast::<ngx_http_script_code_pt>().read() }) else {
         return Step::Stop;
     };
-    let is = |known: Code| code as *const () as usize == known as *const () as usize;
+    let is = |known: Code| ptr::eq(code as *const (), known as *const ());
 
     if is(ngx_http_script_return_code) {
         return Step::Return;
