@@ -330,4 +330,4 @@ X-Hash: [0-9a-f]{16}
 --- must_die
 --- suppress_stderr
 --- error_log
-without "session_redis": no session would ever end
+session_redis_destroy without session_redis
