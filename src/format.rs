@@ -26,7 +26,8 @@ pub const MAX_DEPTH: usize = 127;
 #[derive(Debug)]
 struct Format {
     name: &'static str,
-    /// Reads a whole value, of which the wanted parts must be in the result.
+    /// Reads a whole value, of which the wanted parts must be in the result. Whether it is malformed does
+    /// not depend on what is wanted.
     decode: fn(&[u8], &Wanted) -> Result<Value, Reason>,
     /// Whether a value begins as this format's values do: cheap, for `auto` and for messages.
     begins: fn(&[u8]) -> bool,
@@ -145,17 +146,12 @@ fn raw(value: &[u8], _: &Wanted) -> Result<Value, Reason> {
     Ok(Value::String(text(value).into_owned()))
 }
 
-/// `auto`: the first format that a value begins like and that reads it to its end.
+/// `auto`: the first format that a value begins like and in which it is well formed to its end. That does
+/// not depend on what is wanted, so that a session is read alike everywhere.
 fn auto(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    let mut reason = Reason::Malformed;
-    for format in FORMATS.iter().filter(|format| (format.begins)(value)) {
-        match (format.decode)(value, wanted) {
-            Ok(value) => return Ok(value),
-            Err(Reason::Malformed) => {}
-            Err(other) => reason = other,
-        }
-    }
-    Err(reason)
+    let likely = FORMATS.iter().filter(|format| (format.begins)(value));
+    let mut read = likely.map(|format| (format.decode)(value, wanted));
+    read.find(|read| *read != Err(Reason::Malformed)).unwrap_or(Err(Reason::Malformed))
 }
 
 /// Bytes as text: themselves where they are UTF-8, else `base64:` and their base64.
@@ -175,6 +171,10 @@ mod tests {
         texts.iter().map(|text| Pointer::parse(text.as_ref()).unwrap()).collect()
     }
 
+    fn decode_as(format: &str, raw: &[u8]) -> Result<Value, Reason> {
+        Pipeline::parse(&[format]).unwrap().decode(raw, &Wanted::All).map_err(|error| error.reason)
+    }
+
     fn pick(pointer: &Pointer, value: &Value) -> Option<Vec<Value>> {
         match pointer.select(value) {
             Selected::None => None,
@@ -183,14 +183,20 @@ mod tests {
         }
     }
 
-    /// Checks that reading what `wanted` names of `raw` finds what reading all of it finds.
+    /// Checks that reading what `wanted` names of `raw` finds what reading all of it finds, and that what is
+    /// malformed is so whatever is wanted.
     pub(super) fn parts_agree(
         decode: fn(&[u8], &Wanted) -> Result<Value, Reason>,
         raw: &[u8],
         wanted: &[impl AsRef<str>],
     ) {
         let wanted = pointers(wanted);
-        let Ok(whole) = decode(raw, &Wanted::All) else { return };
+        let whole = decode(raw, &Wanted::All);
+        for less in [Wanted::Nothing, Wanted::of(&wanted)] {
+            let malformed = decode(raw, &less) == Err(Reason::Malformed);
+            assert_eq!(malformed, whole == Err(Reason::Malformed), "{less:?}");
+        }
+        let Ok(whole) = whole else { return };
         let part =
             decode(raw, &Wanted::of(&wanted)).expect("what can be read whole can be read in part");
         for pointer in &wanted {
@@ -326,6 +332,14 @@ mod tests {
             expected("json", "[".repeat(200).as_bytes()),
             "value of format \"json\" expected, it is nested too deep"
         );
+    }
+
+    #[test]
+    fn auto_reads_a_value_alike_whatever_is_wanted() {
+        // In php the second name stands for nothing; in php_binary all is one name of 123 bytes.
+        let value = format!("{{{:x<123}N;", "a|b:1;b|R:9;");
+        parts_agree(auto, value.as_bytes(), &["/{a", "/x"]);
+        assert_eq!(auto(value.as_bytes(), &Wanted::All), decode_as("php_binary", value.as_bytes()));
     }
 
     #[test]

@@ -155,6 +155,12 @@ impl HeaderName {
         Ok(Self { name: name.to_owned() })
     }
 
+    /// Whether some backend would take both for one name.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let canonical = |name: &Self| name.name.bytes().map(canonical).collect::<Vec<_>>();
+        canonical(self) == canonical(other)
+    }
+
     /// The name as it was written, and as the backend gets it.
     pub fn as_str(&self) -> &str {
         &self.name

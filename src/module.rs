@@ -50,7 +50,7 @@ pub(crate) struct SessionRedis;
 impl HttpModule for SessionRedis {
     fn module() -> &'static ngx_module_t {
         // SAFETY: nginx writes the record only while it loads modules.
-        unsafe { &*(&raw const ngx_http_session_redis_module) }
+        unsafe { &*ptr::addr_of!(ngx_http_session_redis_module) }
     }
 }
 
@@ -96,7 +96,7 @@ static FIRST_CONTEXT: ngx_http_module_t = ngx_http_module_t {
 /// The module's record.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static mut ngx_http_session_redis_module: ngx_module_t = ngx_module_t {
+pub(crate) static mut ngx_http_session_redis_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(CONTEXT).cast_mut().cast(),
     commands: &raw mut directives::COMMANDS as *mut _,
     type_: NGX_HTTP_MODULE as ngx_uint_t,
@@ -108,13 +108,15 @@ pub static mut ngx_http_session_redis_module: ngx_module_t = ngx_module_t {
 /// The record of what runs first in its phases.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
-pub static mut ngx_http_session_redis_first_module: ngx_module_t = ngx_module_t {
+pub(crate) static mut ngx_http_session_redis_first_module: ngx_module_t = ngx_module_t {
     ctx: ptr::addr_of!(FIRST_CONTEXT).cast_mut().cast(),
     type_: NGX_HTTP_MODULE as ngx_uint_t,
     ..ngx_module_t::default()
 };
 
 /// What nginx looks for in a loaded file: the modules, their names, and before which others they stand.
+/// nginx's own build writes it, see `config`.
+#[cfg(not(feature = "nginx-build"))]
 mod exports {
     use super::{c_char, ngx_module_t, ptr};
 
@@ -167,14 +169,13 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 unsafe extern "C" fn init_main_conf(cf: *mut ngx_conf_t, main: *mut c_void) -> *mut c_char {
     // SAFETY: nginx hands over the structure that `create` made, used by nobody else now.
     let main = unsafe { &mut *main.cast::<MainConf>() };
-    main.used = variables::Used::scan(cf);
     if let Err(error) = files::default_hash_key(main) {
         ngx_conf_log_error!(NGX_LOG_EMERG, cf, "{error}");
         return NGX_CONF_ERROR;
     }
     match store::locate_all(cf, main) {
         Ok(()) => NGX_CONF_OK,
-        Err((place, error)) => conf::refuse(cf, "session_redis_store", &place, &error),
+        Err(mistake) => mistake.report(cf),
     }
 }
 
@@ -189,6 +190,9 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
                 });
         if registered.is_none() {
             return ERROR;
+        }
+        if let Some(main) = SessionRedis::main_conf(&*cf) {
+            main.used.set(variables::Used::scan(cf));
         }
     }
     checks::all(cf)

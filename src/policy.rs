@@ -38,8 +38,10 @@ pub enum OnError {
 /// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision<'c> {
-    /// It goes on.
-    Pass,
+    /// It goes on; whether it may is for others to say.
+    Abstain,
+    /// It goes on, since all that is required holds: under `satisfy any` that is enough.
+    Admit,
     /// It is refused.
     Refuse {
         /// The status of the answer.
@@ -107,8 +109,9 @@ impl OnError {
 /// | off, pending | pass | 503: nothing is known of the session |
 ///
 /// A condition whose `unless_cookie=` is there is skipped, but not where the store failed. A preflight
-/// always passes. A login is for a browser that navigates, and neither at the login page nor in an error
-/// page; everything else gets the condition's error. A store's 503 says `Retry-After` and is 403 under
+/// always passes, but admits nobody past other modules under `satisfy any`. A login is for a browser
+/// that navigates, and neither at the login page nor in an error page; everything else gets the
+/// condition's error. A store's 503 says `Retry-After` and is 403 under
 /// `satisfy any`: 503 would end the request before others are asked.
 pub fn decide<'c>(
     status: Status,
@@ -120,7 +123,7 @@ pub fn decide<'c>(
     if !required && (status != Status::Error || on_error != Some(OnError::Fail))
         || request.is_preflight()
     {
-        return Decision::Pass;
+        return Decision::Abstain;
     }
     let failed = match status {
         Status::Off | Status::Pending | Status::Error => return unavailable(request),
@@ -132,7 +135,7 @@ pub fn decide<'c>(
             .find(|condition| !request.holds(condition) && !request.excused(condition)),
     };
     match failed {
-        None => Decision::Pass,
+        None => Decision::Admit,
         Some(condition) if status == Status::Undecodable => refuse(condition),
         Some(condition) => login(condition, request).unwrap_or(refuse(condition)),
     }
@@ -225,7 +228,7 @@ mod tests {
                 let expected = if status == Status::Error && on_error == Some(OnError::Fail) {
                     UNAVAILABLE
                 } else {
-                    Decision::Pass
+                    Decision::Abstain
                 };
                 assert_eq!(decide(status, on_error, &[], &Told::default()), expected, "{status:?}");
             }
@@ -259,7 +262,7 @@ mod tests {
     fn a_session_must_meet_every_condition() {
         let required = conditions(&["/v", "/w error=403"]);
         let with = |held| decide(Status::Found, None, &required, &Told { held, ..Told::default() });
-        assert_eq!(with(vec!["/v", "/w"]), Decision::Pass);
+        assert_eq!(with(vec!["/v", "/w"]), Decision::Admit);
         assert_eq!(with(vec!["/v"]), error(403));
         assert_eq!(with(vec![]), error(401));
     }
@@ -290,22 +293,22 @@ mod tests {
     fn a_remembered_visitor_is_left_to_the_application() {
         let required = conditions(&["/v unless_cookie=remember_*", "/w error=403"]);
         let told = || Told { excused: true, ..Told::default() };
-        assert_eq!(decide(Status::Missing, None, &required[..1], &told()), Decision::Pass);
+        assert_eq!(decide(Status::Missing, None, &required[..1], &told()), Decision::Admit);
         assert_eq!(decide(Status::Missing, None, &required, &told()), error(403));
         assert_eq!(
             decide(Status::Found, None, &required, &Told { held: vec!["/w"], ..told() }),
-            Decision::Pass
+            Decision::Admit
         );
     }
 
     #[test]
-    fn a_preflight_passes() {
+    fn a_preflight_passes_but_admits_nobody() {
         let required = conditions(&["/v"]);
         for status in ALL {
             let told = Told { preflight: true, ..Told::default() };
             assert_eq!(
                 decide(status, Some(OnError::Fail), &required, &told),
-                Decision::Pass,
+                Decision::Abstain,
                 "{status:?}"
             );
         }

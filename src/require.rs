@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::config::{unknown, ConfigError};
+use crate::config::{option_name, unknown, ConfigError};
 use crate::pointer::Selected;
 use crate::value::{elements, text, truthy, Expression};
 
@@ -85,7 +85,7 @@ impl Condition {
         } else if let Some(pattern) = option.strip_prefix("unless_cookie=") {
             self.unless_cookie = Some(CookiePattern::parse(pattern)?);
         } else {
-            return Err(unknown("condition", option, &WORDS));
+            return Err(unknown("condition", option_name(option), &WORDS));
         }
         Ok(())
     }
@@ -158,14 +158,6 @@ impl CookiePattern {
         } else {
             cookie == name
         }
-    }
-}
-
-/// `name=` of `name=value`, else the argument itself.
-fn option_name<'a>(arg: &&'a str) -> &'a str {
-    match arg.find('=') {
-        Some(at) => arg.get(..=at).unwrap_or(arg),
-        None => arg,
     }
 }
 
@@ -265,7 +257,7 @@ mod tests {
         for (line, message) in [
             ("user", "\"user\" is a constant string"),
             ("/v equals x", "unknown condition \"equals\""),
-            ("/v errors=403", "unknown condition \"errors=403\"; did you mean \"error=\"?"),
+            ("/v errors=403", "unknown condition \"errors=\"; did you mean \"error=\"?"),
             ("/v is", "\"is\" needs a word"),
             ("/v in error=403", "\"in\" needs words"),
             ("/v is $arg_x", "\"$arg_x\" would be compared as it stands"),

@@ -1,4 +1,7 @@
-//! Whose session a request belongs to: from its cookies to the store's key.
+//! Whose session a request belongs to: from what it carries, a cookie as a rule, to the store's key.
+//!
+//! [`source`] and [`cookie`] find the bytes, [`identity`] makes a [`id::SessionId`] of them as the framework
+//! would that set them ([`signature`], [`secrets`]), [`key`] digests where a key is not plain prefix and id.
 
 #![forbid(unsafe_code)]
 

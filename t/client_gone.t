@@ -26,10 +26,12 @@ sub fresh ($fake, %how) {
         server => 'location = /status { session_redis off; stub_status; access_log off; }', %how);
 }
 
-# So many clients ask, 50 at a time, and leave before they are answered. Returns how many were not answered by then.
+# Clients ask, 50 at a time, and leave, until so many have left before they were answered: on a busy machine
+# some are answered first. Returns how many were not.
 sub leaving ($nginx, $count) {
     my $left = 0;
-    for my $batch (1 .. $count / 50) {
+    for my $batch (1 .. $count / 5) {
+        last if $left >= $count;
         my @clients = map { open_connection($nginx->port) } 1 .. 50;
         syswrite $clients[$_], request('/need', 1 + $_ % 9) for 0 .. $#clients;
         sleep 0.01;
@@ -60,8 +62,8 @@ for my $what (sort keys %ways) {
         my $left  = leaving($nginx, 200);
         my ($worker) = $nginx->workers;
         my $before   = $nginx->resident_kb;
-        $left += leaving($nginx, 1500 * $rounds);
-        cmp_ok($left, '>', 1000 * $rounds, 'clients have left') or note $left;
+        $left += leaving($nginx, 1000 * $rounds);
+        cmp_ok($left, '>=', 1000 * $rounds, 'clients have left') or note $left;
         ok(wait_for(sub { active($nginx) == 0 }, seconds => 15), 'their connections are back');
         keeps_its_size($nginx, $before);
         is_deeply([$nginx->workers], [$worker], 'the worker lives');

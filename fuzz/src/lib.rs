@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ngx_http_session_redis_module::format::{Pipeline, Wanted, MAX_DEPTH};
+use ngx_http_session_redis_module::format::{Pipeline, Reason, Undecodable, Wanted, MAX_DEPTH};
 use ngx_http_session_redis_module::inject::{session_header, Encode};
 use ngx_http_session_redis_module::pointer::{Pointer, Selected};
 use serde_json::Value;
@@ -15,8 +15,15 @@ pub fn decode(format: &str, value: &[u8]) {
     let pipeline = Pipeline::parse(&[format]).expect("a known format");
     let whole = pipeline.decode(value, &Wanted::All);
     let nothing = pipeline.decode(value, &Wanted::Nothing);
+    let malformed = |read: &Result<_, Undecodable>| {
+        matches!(read, Err(Undecodable { reason: Reason::Malformed, .. }))
+    };
+    assert_eq!(
+        malformed(&whole),
+        malformed(&nothing),
+        "what is malformed is so whatever is wanted"
+    );
     let Ok(whole) = whole else { return };
-    assert!(nothing.is_ok(), "what can be read can be skipped");
     assert!(depth(&whole) <= MAX_DEPTH);
 
     let mut pointers = Vec::new();
@@ -26,7 +33,8 @@ pub fn decode(format: &str, value: &[u8]) {
         pointers.iter().map(|pointer| Pointer::parse(pointer).expect("a pointer")).collect();
     let together = Wanted::of(&pointers);
     for wanted in pointers.iter().map(|pointer| Wanted::of([pointer])).chain([together]) {
-        let part = pipeline.decode(value, &wanted).expect("what can be read whole can be read in part");
+        let part =
+            pipeline.decode(value, &wanted).expect("what can be read whole can be read in part");
         for pointer in pointers.iter().filter(|pointer| wanted.covers(&Wanted::of([*pointer]))) {
             assert_eq!(pick(pointer, &part), pick(pointer, &whole), "{}", pointer.as_str());
             header(&pointer.select(&part));
@@ -37,7 +45,8 @@ pub fn decode(format: &str, value: &[u8]) {
 fn header(selected: &Selected<'_>) {
     for encode in [Encode::Raw, Encode::Uri, Encode::Base64, Encode::Json] {
         for join in [None, Some(",")] {
-            let value = session_header(selected, join, encode).ok().flatten().unwrap_or(Cow::Borrowed(b""));
+            let value =
+                session_header(selected, join, encode).ok().flatten().unwrap_or(Cow::Borrowed(b""));
             assert!(!value.iter().any(u8::is_ascii_control));
             assert!(encode == Encode::Raw || value.is_ascii());
         }

@@ -10,7 +10,7 @@ mod reader;
 
 use serde_json::{Map, Value};
 
-use self::lexer::{Lexer, Slots};
+use self::lexer::{Lexer, Slots, Token};
 use self::reader::Reader;
 use super::{Reason, Wanted};
 
@@ -32,7 +32,7 @@ pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
 
 /// Handler `php_serialize`. What it writes is an array; any other value is read as well.
 pub(super) fn decode_serialize(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    Layout::Whole.decode(raw, wanted)
+    Layout::Whole.decode(array_in_string(raw).unwrap_or(raw), wanted)
 }
 
 /// Handler `php_binary`.
@@ -62,6 +62,16 @@ pub(super) fn begins_serialize(raw: &[u8]) -> bool {
 pub(super) fn begins_binary(raw: &[u8]) -> bool {
     let value = raw.split_first().and_then(|(length, rest)| rest.get(usize::from(*length)..));
     value.is_some_and(begins_serialize)
+}
+
+/// The array in a string: a framework that keeps its sessions in its own cache serialises an array and has
+/// the cache serialise that once more (ThinkPHP 6, Laravel).
+fn array_in_string(raw: &[u8]) -> Option<&[u8]> {
+    let mut lexer = Lexer::new(raw);
+    match lexer.token() {
+        Ok(Token::Text(text)) if lexer.is_done() && text.starts_with(b"a:") => Some(text),
+        _ => None,
+    }
 }
 
 impl Layout {
@@ -129,6 +139,15 @@ mod tests {
 
     fn whole(text: &str) -> Result<Value, Reason> {
         decode_serialize(text.as_bytes(), &Wanted::All)
+    }
+
+    #[test]
+    fn an_array_that_was_serialised_twice() {
+        assert_eq!(whole(r#"s:18:"a:1:{s:1:"n";i:7;}";"#), Ok(json!({ "n": 7 })));
+        assert_eq!(whole(r#"s:18:"a:1:{s:1:"n";i:7;}";x"#), Err(Reason::Malformed));
+        assert_eq!(whole(r#"s:17:"a:1:{s:1:"n";i:7;";"#), Err(Reason::Malformed));
+        assert_eq!(whole(r#"s:4:"i:7;";"#), Ok(json!("i:7;")));
+        assert_eq!(whole(r#"a:1:{i:0;s:6:"a:0:{}";}"#), Ok(json!(["a:0:{}"])));
     }
 
     #[test]
@@ -247,7 +266,13 @@ mod tests {
             "a:1:{i:0;r:2;}",
             "a:2:{i:0;R:3;i:1;N;}",
         ] {
-            assert_eq!(whole(text), Err(Reason::Malformed), "{text}");
+            for wanted in [Wanted::All, Wanted::Nothing] {
+                assert_eq!(
+                    decode_serialize(text.as_bytes(), &wanted),
+                    Err(Reason::Malformed),
+                    "{text}"
+                );
+            }
         }
     }
 

@@ -367,21 +367,25 @@ impl Client {
         }
         drop(deadlines);
 
-        let mut stuck: Vec<Rc<Connection>> = Vec::new();
+        let mut carriers: Vec<(Rc<Connection>, bool)> = Vec::new();
         for lookup in expired {
             let carrier = lookup.drop_carrier();
             let server = carrier.as_ref().map(|(connection, _)| connection.server());
             if let Some((connection, answered)) = carrier {
                 connection.release();
-                let known = stuck.iter().any(|other| Rc::ptr_eq(other, &connection));
-                if !known && connection.is_stuck(answered, self.limits.timeout) {
-                    stuck.push(connection);
+                let stuck = connection.is_stuck(answered, self.limits.timeout);
+                match carriers.iter_mut().find(|(other, _)| Rc::ptr_eq(other, &connection)) {
+                    Some((_, known)) => *known |= stuck,
+                    None => carriers.push((connection, stuck)),
                 }
             }
             self.end(&lookup, failed(&Failure::Timeout), None, server);
         }
-        for connection in stuck {
-            connection.fail(&Failure::Timeout);
+        for (connection, stuck) in carriers {
+            match stuck {
+                true => connection.fail(&Failure::Timeout),
+                false => connection.close_if_exiting(),
+            }
         }
 
         let next = self.deadlines.borrow().front().map(|lookup| lookup.deadline);

@@ -1,5 +1,6 @@
 //! What the configuration says, level by level, as the directives wrote it.
 
+use core::cell::{Cell, RefCell};
 use core::ffi::{c_char, c_void};
 use core::ptr;
 use std::fmt;
@@ -8,12 +9,14 @@ use std::rc::Rc;
 
 use nginx_sys::{ngx_cidr_t, ngx_conf_t, NGX_LOG_EMERG};
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
+use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_log_error;
 
+use super::checks::Location;
 use super::plan::Plan;
 use super::store::Store;
 use super::template::{Template, Value};
-use super::{pool, variables};
+use super::{destroy, pool, variables, SessionRedis};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::framework::Framework;
@@ -42,6 +45,11 @@ impl Place {
             ((*conf_file).file.name, (*conf_file).line)
         };
         Self { file: String::from_utf8_lossy(file.as_bytes()).into_owned(), line }
+    }
+
+    /// For messages that name a second directive.
+    pub(super) fn line(&self) -> usize {
+        self.line
     }
 
     /// Of a setting that nobody wrote.
@@ -261,8 +269,11 @@ pub(crate) struct MainConf {
     /// Names of the variables of `session_redis_set`, in the order of their first mention.
     pub(super) variables: Vec<String>,
     pub(super) hash_key: Setting<IdHash>,
-    /// What the configuration reads of the session outside the module's own directives.
-    pub(super) used: variables::Used,
+    /// What the configuration reads of the session outside the module's own directives; known when
+    /// all of it is merged, since some modules name their variables only then.
+    pub(super) used: Rc<Cell<variables::Used>>,
+    /// Each level that was merged, for the checks that follow.
+    pub(super) locations: RefCell<Vec<Location>>,
 }
 
 /// `server {}`
@@ -312,16 +323,37 @@ pub(super) unsafe extern "C" fn merge_location(
     inherit!(store framework sources id_length secrets key key_digest format user);
     inherit!(headers sets require touch on_error hide_cookie early route);
 
+    inherit_destroy(cf, above, own);
+
     let inherited = OnErrorOrigin {
         on_error: own.on_error.is_inherited_from(&above.on_error),
         require: own.require.is_inherited_from(&above.require),
     };
+    // SAFETY: `cf` is live.
+    if let Some(main) = SessionRedis::main_conf(unsafe { &*cf }) {
+        let requires = own.require.get().is_some() && !inherited.require;
+        main.locations.borrow_mut().push(Location::current(cf, requires));
+    }
     match Plan::of(cf, own, above, inherited) {
         Ok(plan) => {
             own.plan = plan;
             NGX_CONF_OK
         }
         Err(refused) => refused,
+    }
+}
+
+/// nginx hands a content handler on to nobody: `if` and `limit_except` blocks take their location's, as with
+/// proxy_pass.
+fn inherit_destroy(cf: *mut ngx_conf_t, above: &LocationConf, own: &mut LocationConf) {
+    // SAFETY: `cf` is live; its context is that of the level that is merged, to which nobody else refers.
+    let core = unsafe { NgxHttpCoreModule::location_conf_mut(&*cf) };
+    let Some(core) = core.filter(|core| core.noname() != 0 && core.handler.is_none()) else {
+        return;
+    };
+    if above.destroy.get().is_some() {
+        own.destroy.inherit(&above.destroy);
+        core.handler = Some(destroy::handler);
     }
 }
 

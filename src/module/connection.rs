@@ -603,10 +603,10 @@ impl Connection {
     }
 
     /// A worker that is exiting keeps no connection that nobody waits for.
-    fn close_if_exiting(self: &Rc<Self>) {
+    pub(super) fn close_if_exiting(self: &Rc<Self>) {
         // SAFETY: nginx writes the variable on this thread only.
         let exiting = unsafe { ngx_exiting != 0 };
-        if exiting && self.is_open() && self.waiting.get() == 0 && self.slots.borrow().is_empty() {
+        if exiting && self.is_open() && self.waiting.get() == 0 {
             self.retire();
         }
     }

@@ -12,9 +12,8 @@ use super::lookup::Lookup;
 use super::plan::{KeyRule, Plan};
 use super::pool;
 use super::request::Request;
-use super::store::Store;
 use super::SessionRedis;
-use crate::format::{Pipeline, Undecodable};
+use crate::format::Undecodable;
 use crate::policy::Status;
 use crate::session::id::SessionId;
 
@@ -36,7 +35,7 @@ pub(super) struct Context {
     /// The plan that was followed last.
     pub(super) plan: RefCell<Option<Rc<Plan>>>,
     pub(super) id: RefCell<Option<SessionId>>,
-    pub(super) key: RefCell<Vec<u8>>,
+    pub(super) key: RefCell<Option<Rc<[u8]>>>,
     pub(super) lookup: RefCell<Option<Rc<Lookup>>>,
     pub(super) result: RefCell<Option<LookedUp>>,
     /// The peer may send the headers that we would set.
@@ -47,13 +46,12 @@ pub(super) struct Context {
 
 /// The outcome of a lookup, and by what it was found: where these are equal it is good again.
 pub(super) struct LookedUp {
-    pub(super) store: Rc<Store>,
-    pub(super) key: Vec<u8>,
-    pub(super) format: Pipeline,
+    pub(super) plan: Rc<Plan>,
+    pub(super) key: Rc<[u8]>,
     pub(super) status: Status,
     /// The session as it is stored.
     pub(super) raw: Vec<u8>,
-    /// Its decoded form, with what the plan wanted that decoded it.
+    /// Its decoded form, with the plan that said what of it was wanted.
     pub(super) decoded: Option<(Rc<Value>, *const Plan)>,
     /// In ms; none where the key has no end or it was not asked for.
     pub(super) ttl: Option<u64>,
@@ -116,9 +114,14 @@ impl Context {
     /// Whether the outcome at hand is that of a lookup by this plan.
     pub(super) fn is_answered(&self, plan: &Plan) -> bool {
         self.result.borrow().as_ref().is_some_and(|result| {
-            plan.store.as_ref().is_some_and(|store| Rc::ptr_eq(store, &result.store))
-                && result.key == *self.key.borrow()
-                && result.format == plan.format
+            let same_store = match (&plan.store, &result.plan.store) {
+                (Some(store), Some(other)) => Rc::ptr_eq(store, other),
+                _ => false,
+            };
+            same_store
+                && Some(&result.key) == self.key.borrow().as_ref()
+                && result.plan.format == plan.format
+                && (result.plan.needs().ttl || !plan.needs().ttl)
         })
     }
 
@@ -127,7 +130,7 @@ impl Context {
         *self.plan.borrow_mut() = Some(Rc::clone(plan));
         *self.id.borrow_mut() = None;
         self.status.set(Status::Pending);
-        self.key.borrow_mut().clear();
+        *self.key.borrow_mut() = None;
     }
 }
 
@@ -140,7 +143,7 @@ impl LookedUp {
                 return Ok(Rc::clone(value));
             }
         }
-        let value = Rc::new(self.format.decode(&self.raw, &plan.wanted)?);
+        let value = Rc::new(self.plan.format.decode(&self.raw, plan.wanted())?);
         self.decoded = Some((Rc::clone(&value), by));
         Ok(value)
     }
@@ -155,25 +158,22 @@ impl Drop for Context {
     }
 }
 
-/// The plan's key of an id, into `key`. None: out of memory, or what the digest cannot encode.
-pub(super) fn derive_key(r: Request, plan: &Plan, id: &SessionId, key: &mut Vec<u8>) -> Option<()> {
+/// The plan's key of an id. None: out of memory, or what the digest cannot encode.
+pub(super) fn derive_key(r: Request, plan: &Plan, id: &SessionId) -> Option<Rc<[u8]>> {
     match &plan.key {
         KeyRule::Prefix(prefix) => {
-            key.reserve(prefix.len() + id.as_bytes().len());
-            key.extend_from_slice(prefix.as_bytes());
-            key.extend_from_slice(id.as_bytes());
+            Some(prefix.bytes().chain(id.as_bytes().iter().copied()).collect())
         }
         KeyRule::Template(rule) => {
             let rule = rule.value()?;
             let text = rule.template.evaluate(r)?;
-            match rule.digest {
-                Some(digest) => key.extend_from_slice(digest.hex(text).as_bytes()),
-                None => key.extend_from_slice(text),
-            }
+            Some(match rule.digest {
+                Some(digest) => Rc::from(digest.hex(text).as_bytes()),
+                None => Rc::from(text),
+            })
         }
-        KeyRule::None => {}
+        KeyRule::None => None,
     }
-    Some(())
 }
 
 /// nginx's slot for the module's context.

@@ -1,5 +1,7 @@
 //! `session_redis_destroy`: the content handler of a logout.
 
+use std::rc::Rc;
+
 use nginx_sys::{
     ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_request_empty_handler,
     ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_test_reading,
@@ -82,12 +84,9 @@ fn end_session(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
         Some(Identified::Valid(id)) => id,
     };
     let Some(context) = Context::create(r) else { return INTERNAL };
-    *context.id.borrow_mut() = Some(id.clone());
-    let mut key = Vec::new();
-    if derive_key(r, plan, &id, &mut key).is_none() {
-        return answer(r, plan, destroy);
-    }
-    context.key.borrow_mut().clone_from(&key);
+    let Some(key) = derive_key(r, plan, &id) else { return answer(r, plan, destroy) };
+    *context.id.borrow_mut() = Some(id);
+    *context.key.borrow_mut() = Some(Rc::clone(&key));
 
     let Some(client) = plan.store.as_ref().and_then(|store| store.client()) else {
         return INTERNAL;

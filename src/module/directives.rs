@@ -24,7 +24,7 @@ use super::conf::{
 use super::store::Store;
 use super::template::{Template, Value};
 use super::{destroy, files, pool, store_block, variables, SessionRedis};
-use crate::config::{unknown, ConfigError};
+use crate::config::{options, unknown, ConfigError};
 use crate::format::Pipeline;
 use crate::framework::Framework;
 use crate::inject::{Encode, HeaderName};
@@ -116,6 +116,8 @@ pub(super) static mut COMMANDS: [ngx_command_t; 25] = [
 pub(super) struct Directive<'a> {
     pub(super) cf: *mut ngx_conf_t,
     pub(super) args: Vec<&'a str>,
+    /// Whether a refusal was reported already, of a directive inside it.
+    pub(super) reported: bool,
 }
 
 impl Directive<'_> {
@@ -170,12 +172,17 @@ pub(super) unsafe fn apply<C>(
     };
 
     let name = words.first().map(ngx_str_t::to_string).unwrap_or_default();
+    let mut reported = false;
     let result = words.iter().skip(1).map(text).collect::<Result<Vec<_>, _>>().and_then(|args| {
+        let mut directive = Directive { cf, args, reported: false };
         // SAFETY: the caller vouches for `conf`; nobody else refers to it while it is parsed.
-        set(&mut Directive { cf, args }, unsafe { &mut *conf.cast::<C>() })
+        let result = set(&mut directive, unsafe { &mut *conf.cast::<C>() });
+        reported = directive.reported;
+        result
     });
     match result {
         Ok(()) => NGX_CONF_OK,
+        Err(_) if reported => NGX_CONF_ERROR,
         Err(error) => {
             ngx_conf_log_error!(NGX_LOG_EMERG, cf, "\"{name}\" directive: {error}");
             NGX_CONF_ERROR
@@ -186,6 +193,7 @@ pub(super) unsafe fn apply<C>(
 fn set_store(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let name = match d.args[0] {
         "off" => StoreName::Off,
+        "" => return Err(ConfigError::new("names no store")),
         url if endpoint::is_url(url) => StoreName::Url(Store::anonymous(d, url)?),
         name => StoreName::Name(name.to_owned()),
     };
@@ -215,7 +223,7 @@ fn set_cookie(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigEr
     let mut ids = IdSources::default();
     for arg in &d.args {
         if !ids.attributes.parse_option(arg)? {
-            let source = Source::parse(&format!("cookie:{arg}"))?;
+            let source = Source::Cookie(cookie_name(arg)?);
             ids.sources.push(IdSource { source, template: None });
         }
     }
@@ -224,6 +232,15 @@ fn set_cookie(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigEr
     }
     conf.sources.replace(ids, d.place());
     Ok(())
+}
+
+/// A cookie's name: a token (RFC 6265, section 4.1.1).
+fn cookie_name(text: &str) -> Result<String, ConfigError> {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    match !text.is_empty() && text.bytes().all(token) {
+        true => Ok(text.to_owned()),
+        false => Err(ConfigError::new(format!("\"{text}\" is not a cookie's name"))),
+    }
 }
 
 fn set_id_length(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
@@ -240,12 +257,23 @@ fn set_id_length(d: &mut Directive, conf: &mut LocationConf) -> Result<(), Confi
 }
 
 fn set_secret(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    once(conf.secrets.set(Secrets::parse_args(&d.args)?, d.place()))
+    set_secrets(conf, Secrets::parse_args(&d.args)?, d)
 }
 
 fn set_secret_file(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let (content, name) = files::read_secret(d, d.args[0])?;
-    once(conf.secrets.set(Secrets::parse_file(&content, &name)?, d.place()))
+    set_secrets(conf, Secrets::parse_file(&content, &name)?, d)
+}
+
+fn set_secrets(
+    conf: &mut LocationConf,
+    secrets: Secrets,
+    d: &Directive,
+) -> Result<(), ConfigError> {
+    once(conf.secrets.set(secrets, d.place())).map_err(|_| {
+        ConfigError::new("this level has its secrets already")
+            .hint("write all of them, newest first, in one \"session_redis_secret_file\"")
+    })
 }
 
 fn set_key(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
@@ -254,13 +282,8 @@ fn set_key(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError
         return Err(ConfigError::new("the key would be the same for every session")
             .hint(format!("did you mean \"{text}$session_redis_id\"?")));
     }
-    let digest = match d.args.get(1) {
-        Some(option) => match option.strip_prefix("digest=") {
-            Some(name) => Some(Digest::parse(name)?),
-            None => return Err(unknown("parameter", option, &["digest="])),
-        },
-        None => None,
-    };
+    let option = options(&d.args[1..], &["digest="], &[])?.pop();
+    let digest = option.map(|(_, name)| Digest::parse(name)).transpose()?;
     let key = Key { template: Template::compile(d.cf, text)?, digest };
     once(conf.key.set(key, d.place()))
 }
@@ -294,16 +317,22 @@ fn set_header(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigEr
     let name = HeaderName::parse(d.args[0])?;
     let value = Value::compile(d.cf, d.args[1])?;
     let (mut encode, mut join) = (Encode::Raw, None);
-    for option in &d.args[2..] {
-        match option.split_once('=') {
-            Some(("encode", name)) => encode = Encode::parse(name)?,
-            Some(("join", text)) => join = Some(text.to_owned()),
-            _ => return Err(unknown("parameter", option, &["encode=", "join="])),
+    for (option, text) in options(&d.args[2..], &["encode=", "join="], &[])? {
+        match option {
+            "encode=" => encode = Encode::parse(text)?,
+            _ => join = Some(text.to_owned()),
         }
     }
     let main = d.main();
     main.stripped.insert(&name);
     let key = header_key(d, &name)?;
+    if let Some(other) = conf.headers.items().iter().find(|other| other.name.is_like(&name)) {
+        return Err(ConfigError::new(format!(
+            "\"{}\" is set at this level already, by line {}",
+            other.name.as_str(),
+            other.place.line()
+        )));
+    }
     let header = SetHeader { name, key, value, encode, join, place: d.place() };
     conf.headers.push(header, d.place());
     Ok(())
@@ -357,13 +386,24 @@ fn set_hide_cookie(d: &mut Directive, conf: &mut LocationConf) -> Result<(), Con
 }
 
 fn set_variable(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let Some(name) = d.args[0].strip_prefix('$').filter(|name| !name.is_empty()) else {
-        return Err(ConfigError::new(format!("\"{}\" is not a variable", d.args[0]))
-            .hint(format!("did you mean \"${}\"?", d.args[0])));
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let name = match d.args[0].strip_prefix('$') {
+        Some(name) if !name.is_empty() && name.bytes().all(word) => name,
+        Some(_) => {
+            return Err(ConfigError::new(format!("\"{}\" is not a variable", d.args[0]))
+                .hint("its name is made of letters, digits and \"_\""))
+        }
+        None => {
+            return Err(ConfigError::new(format!("\"{}\" is not a variable", d.args[0]))
+                .hint(format!("did you mean \"${}\"?", d.args[0])))
+        }
     };
     let variable = variables::declare(d.cf, d.main(), name)?;
     let value = Value::compile(d.cf, d.args[1])?;
     let default = d.args.get(2).map(|&text| text.to_owned());
+    if conf.sets.items().iter().any(|other| other.variable == variable) {
+        return Err(ConfigError::new(format!("\"${name}\" is set at this level already")));
+    }
     conf.sets.push(SetVariable { variable, value, default }, d.place());
     Ok(())
 }
@@ -388,13 +428,8 @@ fn set_require(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigE
 }
 
 fn set_touch(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    let after_ms = match d.args.get(1) {
-        Some(option) => match option.strip_prefix("after=") {
-            Some(time) => Some(milliseconds(time)?),
-            None => return Err(unknown("parameter", option, &["after="])),
-        },
-        None => None,
-    };
+    let after = options(&d.args[1..], &["after="], &[])?.pop();
+    let after_ms = after.map(|(_, time)| milliseconds(time)).transpose()?;
     let touch = match d.args[0] {
         "off" if after_ms.is_some() => return Err(ConfigError::new("\"off\" takes no \"after=\"")),
         "off" => Touch::Off,
@@ -425,12 +460,14 @@ pub(super) fn milliseconds(text: &str) -> Result<u64, ConfigError> {
 fn set_destroy(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let mut destroy = Destroy::default();
     (destroy.methods, destroy.allow) = methods("POST,DELETE")?;
-    for option in &d.args {
-        match option.split_once('=') {
-            Some(("redirect", uri)) => destroy.redirect = Some(Template::compile(d.cf, uri)?),
-            Some(("methods", names)) => (destroy.methods, destroy.allow) = methods(names)?,
-            Some(("cookie", name)) => destroy.cookies.push(name.to_owned()),
-            _ => return Err(unknown("parameter", option, &["redirect=", "methods=", "cookie="])),
+    for (option, value) in options(&d.args, &["redirect=", "methods=", "cookie="], &["cookie="])? {
+        match option {
+            "redirect=" if value.is_empty() => {
+                return Err(ConfigError::new("\"redirect=\" is empty"))
+            }
+            "redirect=" => destroy.redirect = Some(Template::compile(d.cf, value)?),
+            "methods=" => (destroy.methods, destroy.allow) = methods(value)?,
+            _ => destroy.cookies.push(cookie_name(value)?),
         }
     }
     once(conf.destroy.set(destroy, d.place()))?;
@@ -482,9 +519,9 @@ fn set_route(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigErr
             Route { kind: RouteKind::Value, value: Some(Value::compile(d.cf, value)?) }
         }
         [other] => {
-            return Err(unknown("route", other, &["jvmroute"]).hint(format!(
-                "a value of the session is written \"/{other}\"; known words: jvmroute"
-            )))
+            return Err(ConfigError::new(format!("unknown route \"{other}\"")).hint(format!(
+            "write \"/{other}\" for a value of the session, \"jvmroute\" for the suffix of the id"
+        )))
         }
         _ => return Err(ConfigError::new("takes one argument")),
     };

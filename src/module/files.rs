@@ -17,13 +17,12 @@ pub(super) fn read_secret(d: &Directive, name: &str) -> Result<(Vec<u8>, String)
     let path = full_name(d, name)?;
     let failed =
         |error: std::io::Error| ConfigError::new(format!("cannot read \"{path}\": {error}"));
+    let content = fs::read(&path).map_err(failed)?;
     let metadata = fs::metadata(&path).map_err(failed)?;
     if metadata.mode() & 0o004 != 0 {
-        d.warn(format_args!(
-            "\"{path}\" is accessible to everyone, it should be to its owner only"
-        ));
+        d.warn(format_args!("\"{path}\" is readable by others than its owner and group"));
     }
-    Ok((fs::read(&path).map_err(failed)?, path.clone()))
+    Ok((content, path.clone()))
 }
 
 /// What a file with a password holds, without the line end; none where it is empty.

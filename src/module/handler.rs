@@ -61,6 +61,10 @@ pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> n
     }
     let context = Context::of(r);
     if let Some(context) = context {
+        // With "session_redis_early" a lookup comes back to here.
+        if context.progress.get() == Progress::Waiting {
+            return plan(r).map_or(DECLINED, |plan| session(r, &plan));
+        }
         context.progress.set(Progress::New);
     }
     let kept = context.is_some_and(|context| context.trusted.get() && !context.injected.get());
@@ -95,8 +99,8 @@ pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t 
     let session = context.session(&plan);
     let facts = Facts { r, plan: &plan, session: session.as_deref() };
     match decide(context.status.get(), plan.on_error, &plan.conditions, &facts) {
-        Decision::Pass if plan.conditions.is_empty() => DECLINED,
-        Decision::Pass => OK,
+        Decision::Abstain => DECLINED,
+        Decision::Admit => OK,
         Decision::Refuse { status, retry_after } => refuse(r, status, retry_after),
         Decision::Login(login) => match facts.address(login) {
             Some(address) => redirect_to_login(r, &address),
@@ -119,7 +123,9 @@ pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_in
     if let Some(life) = left.and_then(|left| extension.due(left, &session)) {
         context.touched.set(true);
         if let Some(client) = plan.store.as_ref().and_then(|store| store.client()) {
-            client.touch(&context.key.borrow(), life, server);
+            if let Some(key) = &*context.key.borrow() {
+                client.touch(key, life, server);
+            }
         }
     }
     DECLINED
@@ -161,7 +167,7 @@ fn is_trusted(r: Request) -> bool {
 
 /// Id, key, lookup, headers: NGX_DECLINED when done, NGX_AGAIN while waiting.
 fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
-    if !plan.needs.id {
+    if !plan.needs().id {
         return DECLINED;
     }
     let Some(context) = Context::create(r) else { return INTERNAL };
@@ -178,8 +184,7 @@ fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
     let answer = context.lookup.borrow().as_ref().and_then(|lookup| lookup.take_answer());
     let Some(answer) = answer else { return suspend(r, context) };
     context.lookup.take();
-    let Some(store) = &plan.store else { return DECLINED };
-    let status = take_in(r, context, plan, store, answer);
+    let status = take_in(r, context, plan, answer).unwrap_or(Status::Error);
     settle(r, context, plan, status)
 }
 
@@ -200,16 +205,13 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
         }
         Identified::Valid(id) => *context.id.borrow_mut() = Some(id),
     }
-    if !plan.needs.session {
+    if !plan.needs().session {
         return Some(Asked::Settled(Status::Pending));
     }
 
-    let id = context.id.borrow().clone()?;
-    let mut key = Vec::new();
-    if derive_key(r, plan, &id, &mut key).is_none() {
-        return Some(Asked::Settled(Status::Invalid));
-    }
-    context.key.borrow_mut().clone_from(&key);
+    let key = context.id.borrow().as_ref().and_then(|id| derive_key(r, plan, id));
+    let Some(key) = key else { return Some(Asked::Settled(Status::Invalid)) };
+    *context.key.borrow_mut() = Some(Rc::clone(&key));
     if context.is_answered(plan) {
         let status = context.result.borrow().as_ref().map_or(Status::Pending, |it| it.status);
         return Some(Asked::Settled(status));
@@ -217,7 +219,7 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
     context.result.take();
 
     let client = plan.store.as_ref().and_then(|store| store.client())?;
-    let lookup = client.ask(Query::Fetch { key, ttl: plan.needs.ttl });
+    let lookup = client.ask(Query::Fetch { key, ttl: plan.needs().ttl });
     *context.lookup.borrow_mut() = Some(lookup);
     context.progress.set(Progress::Waiting);
     Some(Asked::Waiting)
@@ -257,17 +259,11 @@ unsafe fn resume(r: *mut ngx_http_request_t) {
 }
 
 /// Keeps what the store answered, and says what it means.
-fn take_in(
-    r: Request,
-    context: &Context,
-    plan: &Plan,
-    store: &Rc<Store>,
-    answer: Answer,
-) -> Status {
+fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: Answer) -> Option<Status> {
+    let store = plan.store.as_ref()?;
     let mut result = LookedUp {
-        store: Rc::clone(store),
-        key: context.key.borrow().clone(),
-        format: plan.format.clone(),
+        plan: Rc::clone(plan),
+        key: context.key.borrow().clone()?,
         status: Status::Error,
         raw: Vec::new(),
         decoded: None,
@@ -301,7 +297,7 @@ fn take_in(
     }
     let status = result.status;
     *context.result.borrow_mut() = Some(result);
-    status
+    Some(status)
 }
 
 fn undecodable(store: &Store, why: &dyn core::fmt::Display) -> Status {

@@ -2,7 +2,7 @@
 
 use super::plan::Plan;
 use super::request::{Header, Request};
-use crate::session::cookie;
+use crate::session::cookie::{self, MAX_CANDIDATES};
 use crate::session::id::{Invalid, SessionId};
 use crate::session::identity::Choice;
 use crate::session::source::{argument, path_parameter, Source};
@@ -16,12 +16,38 @@ pub(super) enum Identified {
     Valid(SessionId),
 }
 
+/// The values of one source, on the stack: there is hardly ever more than one.
+#[derive(Default)]
+struct Candidates<'a> {
+    values: [&'a [u8]; MAX_CANDIDATES],
+    count: usize,
+}
+
+impl<'a> Candidates<'a> {
+    fn push(&mut self, value: &'a [u8]) {
+        if let Some(place) = self.values.get_mut(self.count) {
+            *place = value;
+            self.count += 1;
+        }
+    }
+
+    fn extend(&mut self, value: Option<&'a [u8]>) {
+        if let Some(value) = value {
+            self.push(value);
+        }
+    }
+
+    fn as_slice(&self) -> &[&'a [u8]] {
+        &self.values[..self.count]
+    }
+}
+
 /// Looks through the sources in order until one gives a valid id. Of several cookies of one name that
 /// differ, those not chosen are taken out of the request, so that backend and edge see the same session.
 pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
     let mut outcome = Identified::None;
     for source in &plan.sources {
-        let mut candidates: Vec<&[u8]> = Vec::new();
+        let mut candidates = Candidates::default();
         match &source.source {
             Source::Cookie(name) => {
                 cookie::values(cookies(r).map(Header::value), name.as_bytes(), &mut |value| {
@@ -38,7 +64,7 @@ pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
                 candidates.extend(Some(text).filter(|text| !text.is_empty()));
             }
         }
-        match plan.identity.choose(&candidates, plan.secrets.value()) {
+        match plan.identity.choose(candidates.as_slice(), plan.secrets.value()) {
             Choice::None => {}
             Choice::Invalid(reason) => outcome = Identified::Invalid(reason),
             Choice::Valid { id, value, differ } => {

@@ -14,9 +14,9 @@ use crate::store::servers::TriedSet;
 /// What is asked.
 pub(super) enum Query {
     /// The session, and its remaining life if that matters.
-    Fetch { key: Vec<u8>, ttl: bool },
+    Fetch { key: Rc<[u8]>, ttl: bool },
     /// The end of the session.
-    Delete { key: Vec<u8> },
+    Delete { key: Rc<[u8]> },
 }
 
 impl Query {

@@ -1,5 +1,6 @@
 //! What the requests of one location need, worked out once from its settings.
 
+use core::cell::Cell;
 use core::ffi::c_char;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -9,12 +10,13 @@ use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 
 use super::conf::{
     log_at, refuse, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, OnErrorOrigin,
-    Place, Requirement, Route, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
+    Place, Requirement, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
 };
 use super::destroy;
 use super::request::Request;
 use super::store::Store;
 use super::template::{Template, Value};
+use super::variables::Used;
 use super::SessionRedis;
 use crate::config::ConfigError;
 use crate::format::{Pipeline, Wanted};
@@ -53,8 +55,12 @@ pub(super) struct Plan {
     pub(super) route: Option<RouteRule>,
     /// Cookies that a logout expires.
     pub(super) logout_cookies: Vec<String>,
-    pub(super) wanted: Wanted,
-    pub(super) needs: Needs,
+    /// What its own directives read of a session; see [`Plan::wanted`].
+    own_wanted: Wanted,
+    /// What the location's own directives need; see [`Plan::needs`].
+    own_needs: Needs,
+    /// What is read outside them, known when the whole configuration is.
+    used: Rc<Cell<Used>>,
 }
 
 /// What a request of the location cannot do without.
@@ -180,15 +186,19 @@ impl Extension {
 }
 
 /// A mistake, with the directive and the place that it is about.
-struct Mistake {
+pub(super) struct Mistake {
     directive: &'static str,
     place: Place,
     error: ConfigError,
 }
 
 impl Mistake {
-    fn new(directive: &'static str, place: &Place, error: ConfigError) -> Self {
+    pub(super) fn new(directive: &'static str, place: &Place, error: ConfigError) -> Self {
         Self { directive, place: place.clone(), error }
+    }
+
+    pub(super) fn report(&self, cf: *mut ngx_conf_t) -> *mut c_char {
+        refuse(cf, self.directive, &self.place, &self.error)
     }
 }
 
@@ -207,7 +217,7 @@ impl Plan {
         let _ = above;
         Self::draw(cf, main, conf, core, origin)
             .map(|plan| plan.map(Rc::new))
-            .map_err(|mistake| refuse(cf, mistake.directive, &mistake.place, &mistake.error))
+            .map_err(|mistake| mistake.report(cf))
     }
 
     fn draw(
@@ -253,7 +263,7 @@ impl Plan {
             }
         };
         let format = match (conf.format.value(), &framework.format) {
-            (Some(format), _) | (None, Some(format)) => format.clone(),
+            (Some(format), _) | (None, Some(format)) => *format,
             (None, None) if store.is_none() => Pipeline::default(),
             (None, None) => {
                 return incomplete(strict, conf, "session_redis_format", "reads no format");
@@ -303,19 +313,19 @@ impl Plan {
         if let Some((min, max)) = conf.id_length.value() {
             identity.rule = identity.rule.with_length(*min, *max);
         }
-        let needs_session = store.is_some()
-            && (!headers.is_empty()
-                || !sets.is_empty()
-                || !requirements.is_empty()
-                || touch.is_some()
-                || matches!(route, Some(RouteRule::Value(_)))
-                || main.used.session());
+        let own_needs = Needs {
+            session: store.is_some()
+                && (!headers.is_empty()
+                    || !sets.is_empty()
+                    || !requirements.is_empty()
+                    || touch.is_some()
+                    || matches!(route, Some(RouteRule::Value(_)))),
+            id: matches!(route, Some(RouteRule::JvmRoute)),
+            ttl: touch.is_some(),
+        };
         let mut plan = Self {
-            needs: Needs {
-                session: needs_session,
-                id: needs_session || main.used.id || matches!(route, Some(RouteRule::JvmRoute)),
-                ttl: touch.is_some() || main.used.ttl,
-            },
+            own_needs,
+            used: Rc::clone(&main.used),
             store,
             identity,
             logout_cookies: destroy::cookies(conf, &sources, framework),
@@ -337,15 +347,34 @@ impl Plan {
             hide_cookie: conf.hide_cookie.value().copied().unwrap_or(false),
             early: conf.early.value().copied().unwrap_or(false),
             route,
-            wanted: Wanted::All,
+            own_wanted: Wanted::Nothing,
         };
-        if !main.used.json {
-            plan.wanted = plan.wanted_parts();
-        }
+        plan.own_wanted = plan.wanted_parts();
         Ok(Some(plan))
     }
 
-    /// What must be decoded for everything that the location reads.
+    /// What a request of the location cannot do without.
+    pub(super) fn needs(&self) -> Needs {
+        let used = self.used.get();
+        let session = self.own_needs.session || self.store.is_some() && used.session();
+        Needs {
+            session,
+            id: session || self.own_needs.id || used.id,
+            ttl: self.own_needs.ttl || used.ttl,
+        }
+    }
+
+    /// What must be decoded of a session.
+    pub(super) fn wanted(&self) -> &Wanted {
+        static ALL: Wanted = Wanted::All;
+        if self.used.get().json {
+            &ALL
+        } else {
+            &self.own_wanted
+        }
+    }
+
+    /// What must be decoded for everything that the location's own directives read.
     fn wanted_parts(&self) -> Wanted {
         let readings = self.headers.iter().chain(&self.sets).map(|(reading, _)| reading);
         let readings = readings.chain(self.requirements.iter().map(|required| &required.reading));
@@ -383,7 +412,7 @@ impl LocationConf {
     }
 
     /// Where the module was turned on, or else what it should read was said.
-    fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Place {
         let framework = self.framework.get().map(|written| &written.place);
         let store = self.store.get().map(|written| &written.place);
         let route = self.route.get().map(|written| &written.place);
@@ -504,12 +533,5 @@ fn extension(conf: &LocationConf, framework: &Framework) -> Result<Option<Extens
                 .hint("write a time, for instance \"session_redis_touch 30m\""),
             )),
         },
-    }
-}
-
-/// A route that is a value of the session needs the session.
-impl Route {
-    pub(super) fn needs_session(&self) -> bool {
-        self.kind == RouteKind::Value
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use nginx_sys::{
     ngx_conf_t, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t, ngx_log_t,
-    ngx_resolver_t, NGX_LOG_WARN,
+    ngx_resolver_t, NGX_HTTP_UPSTREAM_CREATE, NGX_LOG_WARN,
 };
 use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule, NgxHttpUpstreamModule,
@@ -15,10 +15,11 @@ use super::address::{self, Name, SocketAddress, Target, REDIS_PORT};
 use super::client::Client;
 use super::conf::{log_at, MainConf, Place};
 use super::directives::Directive;
+use super::plan::Mistake;
 use super::SessionRedis;
 use crate::config::{unknown, ConfigError};
 use crate::store::dialogue::Login;
-use crate::store::endpoint::{Address, Endpoint};
+use crate::store::endpoint::{is_url, Address, Endpoint};
 use crate::store::servers::ServerConf;
 
 /// `session_redis_store` or an anonymous store of a url.
@@ -95,6 +96,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether its name is the url that was written in `session_redis`.
+    fn is_anonymous(&self) -> bool {
+        is_url(&self.name)
+    }
+
     /// The store of this name, or why there is none.
     pub(super) fn named(
         cf: *mut ngx_conf_t,
@@ -113,9 +119,17 @@ impl Store {
         let known: Vec<&str> = main
             .stores
             .iter()
+            .filter(|store| !store.is_anonymous())
             .map(|store| store.name.as_str())
-            .filter(|name| !name.contains("://"))
             .collect();
+        if known.is_empty() {
+            return Err(ConfigError::new(format!(
+                "unknown session store \"{name}\", none is defined"
+            ))
+            .hint(format!(
+                "write \"session_redis_store {name} {{ … }}\" in http{{}}, or \"session_redis redis://127.0.0.1:6379\""
+            )));
+        }
         Err(unknown("session store", name, &known))
     }
 
@@ -124,9 +138,15 @@ impl Store {
         self.resolver.set(self.own_resolver.unwrap_or_else(|| http_resolver(cf)));
         let servers = match &self.endpoint.address {
             Address::Unix(path) => direct(address::parse(cf, &format!("unix:{path}"), false)?),
-            Address::Host { host, port } => match upstream(cf, host).filter(|_| port.is_none()) {
-                Some(block) => self.of_upstream(cf, host, block)?,
-                None => self.of_host(cf, host, port.unwrap_or(REDIS_PORT))?,
+            Address::Host { host, port } => match (upstream(cf, host), port) {
+                (Some(block), None) => self.of_upstream(cf, host, block)?,
+                (Some(_), Some(_)) => {
+                    return Err(ConfigError::new(format!(
+                        "\"{host}\" is an upstream, whose servers have ports of their own"
+                    ))
+                    .hint(format!("write \"redis://{host}\"")))
+                }
+                (None, port) => self.of_host(cf, host, port.unwrap_or(REDIS_PORT))?,
             },
         };
         let _ = self.servers.set(servers);
@@ -257,9 +277,11 @@ fn upstream(cf: *mut ngx_conf_t, name: &str) -> Option<&'static ngx_http_upstrea
         let main = NgxHttpUpstreamModule::main_conf(&*cf)?;
         let blocks = main.upstreams.as_slice::<*mut ngx_http_upstream_srv_conf_t>();
         let mut blocks = blocks.iter().filter_map(|block| block.as_ref());
-        // Implicit ones, of `proxy_pass http://host`, have no servers of their own.
+        // Those of `proxy_pass http://host` are implicit, and nobody's block.
         blocks.find(|block| {
-            !block.servers.is_null() && block.host.as_bytes().eq_ignore_ascii_case(name.as_bytes())
+            block.flags & NGX_HTTP_UPSTREAM_CREATE as usize != 0
+                && !block.servers.is_null()
+                && block.host.as_bytes().eq_ignore_ascii_case(name.as_bytes())
         })
     }
 }
@@ -279,9 +301,10 @@ fn http_resolver(cf: *mut ngx_conf_t) -> *mut ngx_resolver_t {
 }
 
 /// Finds the servers of all stores.
-pub(super) fn locate_all(cf: *mut ngx_conf_t, main: &MainConf) -> Result<(), (Place, ConfigError)> {
+pub(super) fn locate_all(cf: *mut ngx_conf_t, main: &MainConf) -> Result<(), Mistake> {
     for store in &main.stores {
-        store.locate(cf).map_err(|error| (store.place.clone(), error))?;
+        let directive = if store.is_anonymous() { "session_redis" } else { "session_redis_store" };
+        store.locate(cf).map_err(|error| Mistake::new(directive, &store.place, error))?;
     }
     Ok(())
 }

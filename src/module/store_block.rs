@@ -11,7 +11,7 @@ use nginx_sys::{
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ngx_conf_log_error;
 
-use super::conf::MainConf;
+use super::conf::{refuse, MainConf, Place};
 use super::directives::{directive, milliseconds, once, Directive};
 use super::files;
 use super::store::{Limits, Store};
@@ -76,31 +76,37 @@ pub(super) fn parse(d: &mut Directive, main: &mut MainConf) -> Result<(), Config
         result
     };
     if result != NGX_CONF_OK {
+        d.reported = true;
         return Err(ConfigError::new(format!("store \"{name}\" is not usable")));
     }
 
-    let server = block.server.take().ok_or_else(|| {
-        ConfigError::new(format!("store \"{name}\" has no \"server\""))
-            .hint("for instance \"server redis://127.0.0.1:6379;\"")
-    })?;
-    main.stores.push(Rc::new(block.into_store(&name, server, place)?));
-    Ok(())
+    match block.into_store(&name, &place) {
+        Ok(store) => {
+            main.stores.push(Rc::new(store));
+            Ok(())
+        }
+        Err(error) => {
+            // The block is read to its end, but it begins where the mistake is looked for.
+            refuse(d.cf, "session_redis_store", &place, &error);
+            d.reported = true;
+            Err(error)
+        }
+    }
 }
 
 impl Block {
-    fn into_store(
-        self,
-        name: &str,
-        server: Endpoint,
-        place: super::conf::Place,
-    ) -> Result<Store, ConfigError> {
+    fn into_store(self, name: &str, place: &Place) -> Result<Store, ConfigError> {
+        let server = self.server.ok_or_else(|| {
+            ConfigError::new(format!("store \"{name}\" has no \"server\""))
+                .hint("for instance \"server redis://127.0.0.1:6379;\"")
+        })?;
         if self.database.is_some() && server.database.is_some() {
             return Err(ConfigError::new("\"database\" stands beside a database in the url"));
         }
         if self.username.is_some() && server.username.is_some() {
             return Err(ConfigError::new("\"username\" stands beside a user in the url"));
         }
-        let mut store = Store::new(name, server, place);
+        let mut store = Store::new(name, server, place.clone());
         let defaults = Limits::default();
         store.limits = Limits {
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
@@ -168,7 +174,7 @@ fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError>
     if d.args[0].is_empty() {
         return Err(ConfigError::new("the password is empty"));
     }
-    fill(&mut block.password, d.args[0].as_bytes().to_vec())
+    fill_password(block, d.args[0].as_bytes())
 }
 
 fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
@@ -176,8 +182,18 @@ fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigE
     let Some(password) = files::password(&content) else {
         return Err(ConfigError::new(format!("\"{name}\" is empty")));
     };
-    fill(&mut block.password, password.to_vec())?;
+    if password.contains(&b'\n') {
+        return Err(ConfigError::new(format!("\"{name}\" has more than one line")));
+    }
+    fill_password(block, password)?;
     fill(&mut block.password_file, name)
+}
+
+fn fill_password(block: &mut Block, password: &[u8]) -> Result<(), ConfigError> {
+    match block.password.replace(password.to_vec()) {
+        None => Ok(()),
+        Some(_) => Err(ConfigError::new("the store has a password already")),
+    }
 }
 
 fn set_database(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {

@@ -18,9 +18,10 @@ use crate::value::Expression;
 pub(super) struct Template(ngx_http_complex_value_t);
 
 impl Template {
-    /// Compiles `text`; unknown variables are reported by nginx itself once parsing ends.
+    /// Compiles `text`. Unknown variables are reported by nginx itself once parsing ends.
     pub(super) fn compile(cf: *mut ngx_conf_t, text: &str) -> Result<Self, ConfigError> {
-        let failed = || ConfigError::new("invalid variable name or out of memory");
+        check_names(text)?;
+        let failed = || ConfigError::new("out of memory");
         // SAFETY: all zeroes are valid for both structures; nginx's setters start them so.
         let (mut value, mut compile) = unsafe {
             let value: ngx_http_complex_value_t = core::mem::zeroed();
@@ -43,11 +44,22 @@ impl Template {
     pub(super) fn evaluate<'a>(&self, r: Request) -> Option<&'a [u8]> {
         r.evaluate(&self.0)
     }
+}
 
-    /// The indices of the variables in it, by nginx's table.
-    pub(super) fn variables(&self) -> impl Iterator<Item = usize> {
-        indices(&self.0)
+/// Refuses what nginx would, which names no directive.
+fn check_names(text: &str) -> Result<(), ConfigError> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for rest in text.split('$').skip(1) {
+        let name = match rest.strip_prefix('{') {
+            Some(rest) => rest.split_once('}').map_or("", |(name, _)| name),
+            None => rest.split_once(|c| !word(c)).map_or(rest, |(name, _)| name),
+        };
+        if name.is_empty() || !name.chars().all(word) {
+            return Err(ConfigError::new("invalid variable name")
+                .hint("a variable is written $name or ${name}"));
+        }
     }
+    Ok(())
 }
 
 /// The indices of the variables in a complex value, by nginx's table.

@@ -98,6 +98,17 @@ impl Used {
     }
 }
 
+/// Whether a variable has its value from the lookup: one of our own, or of `session_redis_set`.
+pub(super) fn of_session(main: &MainConf, name: &str) -> bool {
+    match name.strip_prefix(PREFIX) {
+        Some(own) => {
+            let known = VARIABLES.iter().find(|(known, ..)| *known == own);
+            own == "route" || known.is_some_and(|(_, needs, _)| *needs != Needs::Nothing)
+        }
+        None => main.variables.iter().any(|known| known.eq_ignore_ascii_case(name)),
+    }
+}
+
 /// Adds the module's variables to nginx's table.
 pub(super) fn register(cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
     for (index, (name, ..)) in VARIABLES.iter().enumerate() {
@@ -112,10 +123,11 @@ pub(super) fn declare(
     main: &mut MainConf,
     name: &str,
 ) -> Result<usize, ConfigError> {
-    if let Some(index) = main.variables.iter().position(|known| known == name) {
+    // nginx's names differ by more than case.
+    if let Some(index) = main.variables.iter().position(|known| known.eq_ignore_ascii_case(name)) {
         return Ok(index);
     }
-    if name.starts_with(PREFIX) {
+    if name.to_ascii_lowercase().starts_with(PREFIX) {
         return Err(ConfigError::new(format!("\"${name}\" would look like the module's own")));
     }
     let index = main.variables.len();
@@ -233,7 +245,7 @@ impl<'a> View<'a> {
     fn warn_if_early(&self, name: &str) {
         static WARNED: AtomicBool = AtomicBool::new(false);
         let pending = self.status() == Status::Pending;
-        let looks = self.plan.is_some_and(|plan| plan.needs.session);
+        let looks = self.plan.is_some_and(|plan| plan.needs().session);
         if pending
             && looks
             && self.r.raw().header_sent() == 0
@@ -277,7 +289,7 @@ fn status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let plan = view.plan?;
     let session = view.context?.session(plan)?;
-    value::text(&plan.user.as_ref()?.select(&session)).map(|user| text(user))
+    value::text(&plan.user.as_ref()?.select(&session)).map(text)
 }
 
 fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -291,8 +303,7 @@ fn id_hash<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn key<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let key = view.context?.key.borrow();
-    (!key.is_empty()).then(|| Cow::Owned(key.clone()))
+    view.context?.key.borrow().as_ref().map(|key| Cow::Owned(key.to_vec()))
 }
 
 fn digest<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -335,7 +346,10 @@ fn route<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn server<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.with_result(|result| Some(text(result.store.client()?.server_name(result.server?))))
+    view.with_result(|result| {
+        let client = result.plan.store.as_ref()?.client()?;
+        Some(text(client.server_name(result.server?)))
+    })
 }
 
 fn back<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {

@@ -1,68 +1,198 @@
-//! Secrets, newest first.
+//! What sessions are signed with: the newest secret first, older ones still accepted.
 
 #![forbid(unsafe_code)]
 
-use base64::engine::general_purpose::STANDARD;
+use std::fmt;
+
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::Engine;
+use hmac::{Hmac, KeyInit};
+use sha2::{Digest, Sha256};
 
 use crate::config::ConfigError;
 
-/// Secrets, newest first.
-pub struct Secrets(Vec<Vec<u8>>);
+/// Secrets, newest first; at least one.
+#[derive(Clone)]
+pub struct Secrets(Vec<Hmac<Sha256>>);
 
 impl Secrets {
-    /// One a line.
+    /// Reads a file of one secret a line; the end of the line is none of it, blanks are.
+    ///
+    /// `what` names the file in errors, which tell the line and never what stands in it. An empty line is
+    /// refused, since everyone could sign with an empty secret.
     pub fn parse_file(content: &[u8], what: &str) -> Result<Self, ConfigError> {
-        let content = content.strip_suffix(b"\n").unwrap_or(content);
-        let mut secrets = Vec::new();
-        for (index, line) in content.split(|&byte| byte == b'\n').enumerate() {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let place = || format!("{what} line {}", index + 1);
-            let text = std::str::from_utf8(line)
-                .map_err(|_| ConfigError::new(format!("{}: not UTF-8", place())))?;
-            secrets
-                .push(parse(text).map_err(|why| ConfigError::new(format!("{}: {why}", place())))?);
+        if content.is_empty() {
+            return Err(
+                ConfigError::new(format!("{what} is empty")).hint("write one secret a line")
+            );
         }
-        Ok(Self(secrets))
+        let content = content.strip_suffix(b"\n").unwrap_or(content);
+        let lines = content.split(|byte| *byte == b'\n').zip(1_usize..);
+        let secrets = lines.map(|(line, number)| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            parse(line)
+                .map_err(|reason| ConfigError::new(format!("{what} line {number}: {reason}")))
+        });
+        secrets.collect::<Result<_, _>>().map(Self)
     }
 
-    /// One an argument.
+    /// Reads a directive's arguments, one secret each.
     pub fn parse_args(args: &[&str]) -> Result<Self, ConfigError> {
-        args.iter()
-            .map(|text| parse(text).map_err(ConfigError::new))
-            .collect::<Result<_, _>>()
-            .map(Self)
+        let secrets = args.iter().zip(1_usize..).map(|(secret, number)| {
+            parse(secret.as_bytes())
+                .map_err(|reason| ConfigError::new(format!("secret {number}: {reason}")))
+        });
+        secrets.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Newest first.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().map(Vec::as_slice)
+    /// HMAC-SHA-256 under each secret, newest first, with the key already taken in.
+    pub(super) fn hmacs(&self) -> impl Iterator<Item = Hmac<Sha256>> + '_ {
+        self.0.iter().cloned()
     }
 }
 
-fn parse(text: &str) -> Result<Vec<u8>, &'static str> {
-    let secret = if let Some(encoded) = text.strip_prefix("base64:") {
-        STANDARD.decode(encoded).map_err(|_| "not base64 after \"base64:\"")?
-    } else if let Some(digits) = text.strip_prefix("hex:") {
-        hex(digits).ok_or("not hexadecimal after \"hex:\"")?
+/// Tells how many there are, and nothing else.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets({})", self.0.len())
+    }
+}
+
+/// HMAC-SHA-256 (RFC 2104) that has taken in `key`, of any length: half of the work for a short message.
+pub(super) fn hmac(key: &[u8]) -> Hmac<Sha256> {
+    let mut block = [0; 64];
+    let digest;
+    let key = if key.len() > block.len() {
+        digest = Sha256::digest(key);
+        digest.as_slice()
     } else {
-        text.as_bytes().to_vec()
+        key
+    };
+    for (to, from) in block.iter_mut().zip(key) {
+        *to = *from;
+    }
+    Hmac::new(&block.into())
+}
+
+/// A secret as it is written: as it stands, or after `base64:` or `hex:`.
+fn parse(text: &[u8]) -> Result<Hmac<Sha256>, &'static str> {
+    /// With or without `=` at the end.
+    const BASE64: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    if text.starts_with(b"\xef\xbb\xbf") {
+        return Err("begins with a byte order mark, which would be part of the secret");
+    }
+    let decoded;
+    let secret = if let Some(encoded) = text.strip_prefix(b"base64:") {
+        decoded = BASE64.decode(encoded).map_err(|_| "not base64 after \"base64:\"")?;
+        decoded.as_slice()
+    } else if let Some(encoded) = text.strip_prefix(b"hex:") {
+        decoded = unhex(encoded).ok_or("not hexadecimal after \"hex:\"")?;
+        decoded.as_slice()
+    } else {
+        text
     };
     if secret.is_empty() {
         return Err("the secret is empty");
     }
-    Ok(secret)
+    Ok(hmac(secret))
 }
 
-fn hex(digits: &str) -> Option<Vec<u8>> {
-    let digits = digits.as_bytes();
-    if digits.len() % 2 != 0 {
-        return None;
+fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let (pairs, odd) = text.as_chunks::<2>();
+    let bytes =
+        pairs.iter().map(|[high, low]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok());
+    bytes.collect::<Option<_>>().filter(|_| odd.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use hmac::Mac;
+
+    use super::*;
+
+    /// The tags of a message under each secret: equal tags, equal secrets.
+    fn tags(secrets: &Secrets) -> Vec<Vec<u8>> {
+        let tag = |mac: Hmac<Sha256>| mac.chain_update(b"x").finalize().into_bytes().to_vec();
+        secrets.hmacs().map(tag).collect()
     }
-    digits
-        .chunks(2)
-        .map(|two| {
-            Some((char::from(two[0]).to_digit(16)? * 16 + char::from(two[1]).to_digit(16)?) as u8)
-        })
-        .collect()
+
+    fn args(secrets: &[&str]) -> Vec<Vec<u8>> {
+        tags(&Secrets::parse_args(secrets).unwrap())
+    }
+
+    fn file(content: &str) -> Vec<Vec<u8>> {
+        tags(&Secrets::parse_file(content.as_bytes(), "f").unwrap())
+    }
+
+    fn refused(content: &[u8]) -> String {
+        Secrets::parse_file(content, "\"session.secret\"").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn hmac_is_that_of_rfc_4231() {
+        let tag = |key: &[u8], message: &[u8]| {
+            let tag = hmac(key).chain_update(message).finalize().into_bytes();
+            tag.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        };
+        // Test cases 2 and 6.
+        assert_eq!(
+            tag(b"Jefe", b"what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        assert_eq!(
+            tag(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First"),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+    }
+
+    #[test]
+    fn one_a_line_newest_first() {
+        let both = args(&["keyboard cat", "older"]);
+        assert_eq!(both.len(), 2);
+        for content in ["keyboard cat\nolder", "keyboard cat\nolder\n", "keyboard cat\r\nolder\r\n"]
+        {
+            assert_eq!(file(content), both);
+        }
+        assert_ne!(file("keyboard cat "), args(&["keyboard cat"]));
+    }
+
+    #[test]
+    fn encoded_secrets() {
+        let plain = args(&["\u{1}secret\u{ff}"]);
+        assert_eq!(args(&["base64:AXNlY3JldMO/"]), plain);
+        assert_eq!(args(&["hex:01736563726574C3bf"]), plain);
+        assert_eq!(args(&["base64:AXM="]), args(&["base64:AXM"]));
+    }
+
+    #[test]
+    fn mistakes_name_the_line_and_no_secret() {
+        for (content, message) in [
+            (&b""[..], "\"session.secret\" is empty; write one secret a line"),
+            (b"\n", "\"session.secret\" line 1: the secret is empty"),
+            (b"a\n\nb\n", "\"session.secret\" line 2: the secret is empty"),
+            (b"a\r\n\r\n", "\"session.secret\" line 2: the secret is empty"),
+            (b"a\nbase64:", "\"session.secret\" line 2: the secret is empty"),
+            (b"base64:?s3cret", "\"session.secret\" line 1: not base64 after \"base64:\""),
+            (b"hex:s3cret", "\"session.secret\" line 1: not hexadecimal after \"hex:\""),
+            (b"hex:abc", "\"session.secret\" line 1: not hexadecimal after \"hex:\""),
+            (
+                b"\xef\xbb\xbfa",
+                "\"session.secret\" line 1: begins with a byte order mark, which would be part of the secret",
+            ),
+        ] {
+            assert_eq!(refused(content), message);
+        }
+        let error = Secrets::parse_args(&["a", "hex:s3cret"]).unwrap_err();
+        assert_eq!(error.to_string(), "secret 2: not hexadecimal after \"hex:\"");
+    }
+
+    #[test]
+    fn secrets_do_not_show_in_a_log() {
+        assert_eq!(format!("{:?}", Secrets::parse_args(&["a", "b"]).unwrap()), "Secrets(2)");
+    }
 }

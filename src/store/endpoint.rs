@@ -143,12 +143,12 @@ fn parse_host(authority: &str) -> Result<Address, ConfigError> {
         }
         None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
-    if host.is_empty() {
-        return Err(ConfigError::new("no host in a store url").hint(SCHEMES));
-    }
     if port.matches(':').count() > 1 {
         return Err(ConfigError::new("invalid host in a store url")
             .hint("an IPv6 address stands in brackets: redis://[::1]:6379"));
+    }
+    if host.is_empty() {
+        return Err(ConfigError::new("no host in a store url").hint(SCHEMES));
     }
     let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     if host.len() > LONGEST_HOST || !(authority.starts_with('[') || host.bytes().all(is_name)) {
@@ -360,7 +360,7 @@ mod tests {
             ("redis://h x", "space or control character"),
             ("redis://h/1 ", "space or control character"),
             ("redis://h\n", "space or control character"),
-            ("redis://::1:6379", "no host in a store url"),
+            ("redis://::1:6379", "invalid host in a store url; an IPv6 address stands in brackets"),
             ("redis://fe80::1", "invalid host in a store url; an IPv6 address stands in brackets"),
             ("redis://[::1", "invalid IPv6 address"),
             ("redis://[::1]x", "invalid host in a store url"),

@@ -45,16 +45,18 @@ pub(super) type Slots = Vec<Range<usize>>;
 pub(super) struct Lexer<'r> {
     raw: &'r [u8],
     at: usize,
+    /// How many slots the values before have taken: what a reference may name.
+    slots: usize,
 }
 
 impl<'r> Lexer<'r> {
     pub(super) fn new(raw: &'r [u8]) -> Self {
-        Self { raw, at: 0 }
+        Self { raw, at: 0, slots: 0 }
     }
 
-    /// The same bytes from another place.
-    pub(super) fn at(&self, at: usize) -> Self {
-        Self { raw: self.raw, at }
+    /// The same bytes from a place that was walked over before, its references checked.
+    pub(super) fn back_at(&self, at: usize) -> Self {
+        Self { raw: self.raw, at, slots: usize::MAX }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -91,7 +93,7 @@ impl<'r> Lexer<'r> {
         Ok(taken)
     }
 
-    pub(super) fn expect(&mut self, bytes: &[u8]) -> Result<(), Reason> {
+    pub(super) fn eat(&mut self, bytes: &[u8]) -> Result<(), Reason> {
         if self.take(bytes.len())? == bytes {
             Ok(())
         } else {
@@ -99,13 +101,27 @@ impl<'r> Lexer<'r> {
         }
     }
 
+    /// The token with which a value begins; its reference names a value that began before.
+    pub(super) fn value(&mut self) -> Result<Token<'r>, Reason> {
+        let token = self.token()?;
+        if let Token::Reference { slot, takes_slot } = token {
+            if slot == 0 || slot > self.slots {
+                return Err(Reason::Malformed);
+            }
+            self.slots = self.slots.saturating_add(takes_slot.into());
+        } else {
+            self.slots = self.slots.saturating_add(1);
+        }
+        Ok(token)
+    }
+
     pub(super) fn token(&mut self) -> Result<Token<'r>, Reason> {
         let kind = self.byte()?;
         if kind == b'N' {
-            self.expect(b";")?;
+            self.eat(b";")?;
             return Ok(Token::Null);
         }
-        self.expect(b":")?;
+        self.eat(b":")?;
         Ok(match kind {
             b'b' => match self.take(2)? {
                 b"0;" => Token::Bool(false),
@@ -124,7 +140,7 @@ impl<'r> Lexer<'r> {
                 self.quoted(b":")?;
                 let length = self.count_before_brace()?;
                 let content = self.take(length)?;
-                self.expect(b"}")?;
+                self.eat(b"}")?;
                 Token::Opaque(content)
             }
             b'E' => Token::Case(self.quoted(b";")?),
@@ -149,7 +165,7 @@ impl<'r> Lexer<'r> {
         mut slots: Option<&mut Slots>,
     ) -> Result<(), Reason> {
         let start = self.at;
-        let token = self.token()?;
+        let token = self.value()?;
         let slot = slots.as_ref().map_or(0, |slots| slots.len());
         if !matches!(token, Token::Reference { takes_slot: false, .. }) {
             if let Some(slots) = slots.as_deref_mut() {
@@ -164,7 +180,7 @@ impl<'r> Lexer<'r> {
                 self.key()?;
                 self.skip(depth + 1, slots.as_deref_mut())?;
             }
-            self.expect(b"}")?;
+            self.eat(b"}")?;
             if let Some(range) = slots.and_then(|slots| slots.get_mut(slot)) {
                 range.end = self.at;
             }
@@ -175,10 +191,10 @@ impl<'r> Lexer<'r> {
     /// `LENGTH:"BYTES"` and what must follow it; the bytes are not escaped.
     fn quoted(&mut self, after: &[u8]) -> Result<&'r [u8], Reason> {
         let length = self.count(b':')?;
-        self.expect(b"\"")?;
+        self.eat(b"\"")?;
         let bytes = self.take(length)?;
-        self.expect(b"\"")?;
-        self.expect(after)?;
+        self.eat(b"\"")?;
+        self.eat(after)?;
         Ok(bytes)
     }
 
@@ -212,7 +228,7 @@ impl<'r> Lexer<'r> {
     /// `COUNT:{`.
     fn count_before_brace(&mut self) -> Result<usize, Reason> {
         let count = self.count(b':')?;
-        self.expect(b"{")?;
+        self.eat(b"{")?;
         Ok(count)
     }
 }

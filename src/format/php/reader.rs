@@ -38,7 +38,7 @@ impl<'r> Reader<'r> {
             return Ok(Value::Null);
         }
         let start = self.lexer.position();
-        Ok(match self.lexer.token()? {
+        Ok(match self.lexer.value()? {
             Token::Null => Value::Null,
             Token::Bool(truth) => Value::Bool(truth),
             Token::Int(number) => Value::from(number),
@@ -72,7 +72,7 @@ impl<'r> Reader<'r> {
 
     fn leave(&mut self) -> Result<(), Reason> {
         self.open.pop();
-        self.lexer.expect(b"}")
+        self.lexer.eat(b"}")
     }
 
     /// Reads the elements of an array: a list as long as their keys are 0, 1, 2 …
@@ -122,7 +122,7 @@ impl<'r> Reader<'r> {
         if self.open.contains(&start) {
             return Ok(Value::Null);
         }
-        let there = self.lexer.at(start);
+        let there = self.lexer.back_at(start);
         let here = std::mem::replace(&mut self.lexer, there);
         let value = self.value(wanted)?;
         self.lexer = here;
@@ -147,7 +147,7 @@ impl<'r> Reader<'r> {
             if self.copied > MAX_COPIED {
                 return Err(Reason::TooLarge);
             }
-            match self.lexer.at(range.start).token()? {
+            match self.lexer.back_at(range.start).token()? {
                 Token::Reference { slot: next, .. } => (at, slot) = (range.start, next),
                 _ => return Ok(range.clone()),
             }

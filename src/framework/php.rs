@@ -1,0 +1,86 @@
+//! PHP's own sessions in Redis, by the session handler of phpredis.
+
+#![forbid(unsafe_code)]
+
+use super::{Framework, Options, Refresh, Row};
+use crate::config::ConfigError;
+use crate::format::Pipeline;
+use crate::session::id::IdRule;
+use crate::session::identity::{Identity, Pick};
+use crate::session::signature::Signing;
+
+pub(super) const ROW: Row = Row {
+    names: &["php"],
+    options: &[("prefix", "PHPREDIS_SESSION:"), ("handler", "auto")],
+    build,
+};
+
+/// `session.name`.
+pub(super) const COOKIE: &str = "PHPSESSID";
+
+/// Of the cookies of one name PHP reads the first (`main/php_variables.c`), of whose value it takes no quotes
+/// off. Its ids have 22 to 256 bytes of `session.sid_bits_per_character` (`ext/session/session.c`).
+pub(super) const IDENTITY: Identity = Identity {
+    pick: Pick::First,
+    unquote: false,
+    signing: Signing::None,
+    rule: IdRule::new("A-Za-z0-9,-", 22, 256),
+};
+
+fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
+    let handler = options.one_of("handler", &["auto", "php", "php_serialize", "php_binary"])?;
+    Ok(Framework {
+        name: options.framework,
+        cookies: vec![COOKIE.to_owned()],
+        identity: IDENTITY,
+        key: Some(options.get("prefix").to_owned()),
+        format: Some(Pipeline::parse(&[handler])?),
+        user: None,
+        root: None,
+        signed: false,
+        // `session.gc_maxlifetime`, which each request sets anew, that of a reader too.
+        refresh: Some(Refresh::Fixed(1_440_000)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framework::tests::{key, refused};
+    use crate::session::id::Invalid;
+
+    #[test]
+    fn keys_of_captured_sessions() {
+        let php = Framework::parse(&["php"]).unwrap();
+        assert_eq!(php.cookies, ["PHPSESSID"]);
+        assert_eq!(
+            key(&php, "nvo7je1puqt5fqpmlimb09ne8i", &[]),
+            "PHPREDIS_SESSION:nvo7je1puqt5fqpmlimb09ne8i"
+        );
+        let shop = Framework::parse(&["php", "prefix=shop:sess:", "handler=php"]).unwrap();
+        assert_eq!(
+            key(&shop, "95uho6308e9g9rif9i1igh1k6e", &[]),
+            "shop:sess:95uho6308e9g9rif9i1igh1k6e"
+        );
+        assert_eq!(shop.format, Some(Pipeline::parse(&["php"]).unwrap()));
+    }
+
+    #[test]
+    fn what_php_would_take_and_the_edge_does_not() {
+        for (id, reason) in [
+            ("bad!id$", Invalid::Short),
+            ("bad!id$bad!id$bad!id$bad!id$", Invalid::Alphabet),
+            ("nvo7je1puqt5fqpmlimb09ne8i_LOCK", Invalid::Alphabet),
+        ] {
+            assert_eq!(IDENTITY.verify(id.as_bytes(), None), Err(reason));
+        }
+    }
+
+    #[test]
+    fn an_unknown_handler() {
+        assert_eq!(
+            refused(&["php", "handler=foo"]),
+            "php: \"handler=\" cannot be \"foo\"; known: auto, php, php_serialize, php_binary"
+        );
+    }
+}

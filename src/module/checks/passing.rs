@@ -1,0 +1,249 @@
+//! What the modules that pass requests on would do to the headers of the session.
+
+use core::ffi::c_void;
+
+use nginx_sys::{
+    ngx_conf_t, ngx_http_upstream_conf_t, ngx_http_upstream_param_t, ngx_keyval_t, ngx_module_t,
+};
+
+use super::{private, Finding, Location};
+use crate::module::conf::{MainConf, SetHeader};
+use crate::module::plan::Plan;
+
+/// The modules that pass requests on, the directives by which they set headers, and whether these name
+/// headers as CGI does.
+const MODULES: [(&str, &str, bool); 5] = [
+    ("ngx_http_proxy_module", "proxy_set_header", false),
+    ("ngx_http_grpc_module", "grpc_set_header", false),
+    ("ngx_http_fastcgi_module", "fastcgi_param", true),
+    ("ngx_http_uwsgi_module", "uwsgi_param", true),
+    ("ngx_http_scgi_module", "scgi_param", true),
+];
+
+/// A location that may pass requests on.
+pub(super) struct Passing<'a> {
+    pub(super) cf: *mut ngx_conf_t,
+    pub(super) main: &'a MainConf,
+    pub(super) location: &'a Location,
+    pub(super) plan: &'a Plan,
+}
+
+impl Passing<'_> {
+    /// What is probably not meant.
+    pub(super) fn doubts(&self) -> Vec<Finding> {
+        let handled = self.location.core().is_some_and(|core| core.handler.is_some());
+        if self.plan.headers.is_empty() || !handled {
+            return Vec::new();
+        }
+        let mut doubts = self.overridden();
+        doubts.extend(self.shared_cache());
+        doubts
+    }
+
+    /// Headers that the passing module sets itself: its own win.
+    fn overridden(&self) -> Vec<Finding> {
+        let mut doubts = Vec::new();
+        for (directive, name) in self.passed_headers() {
+            let cgi = !directive.ends_with("_header");
+            let overrides = |header: &&SetHeader| match cgi {
+                true => is_cgi_name(&name, header.name.as_str()),
+                false => name.eq_ignore_ascii_case(header.name.as_str()),
+            };
+            doubts.extend(self.headers().find(overrides).map(|header| Finding {
+                place: header.place.clone(),
+                message: format!(
+                    "\"{directive} {name}\" overrides \"session_redis_set_header {}\" of line {}",
+                    header.name.as_str(),
+                    header.place.line()
+                ),
+            }));
+        }
+        doubts
+    }
+
+    fn headers(&self) -> impl Iterator<Item = &SetHeader> {
+        self.plan.headers.iter().filter_map(|(_, index)| self.plan.header(*index))
+    }
+
+    /// Directive and name of each header that the module, or each of the modules, that the location passes
+    /// to would set. Which it is does not show where the address holds variables.
+    fn passed_headers(&self) -> Vec<(&'static str, String)> {
+        let all: Vec<_> = MODULES
+            .iter()
+            .filter_map(|(name, directive, cgi)| {
+                let module = private::module(self.cf, name)?;
+                let conf = self.location.conf(module)?;
+                // SAFETY: the first member of the structures of all these modules is this one.
+                let upstream = unsafe { (*conf.cast::<ngx_http_upstream_conf_t>()).upstream };
+                Some((!upstream.is_null(), *directive, header_names(module, conf, directive, *cgi)))
+            })
+            .collect();
+        let known = all.iter().any(|(passes, ..)| *passes);
+        all.into_iter()
+            .filter(|(passes, ..)| *passes || !known)
+            .flat_map(|(_, directive, names)| names.into_iter().map(move |name| (directive, name)))
+            .collect()
+    }
+}
+
+fn header_names(
+    module: &ngx_module_t,
+    conf: *const c_void,
+    directive: &str,
+    cgi: bool,
+) -> Vec<String> {
+    let Some(offset) = private::offset(module, directive) else { return Vec::new() };
+    // SAFETY: the directives' setters fill arrays of these.
+    unsafe {
+        match cgi {
+            true => private::list::<ngx_http_upstream_param_t>(conf, offset)
+                .iter()
+                .map(|param| param.key.to_string())
+                .collect(),
+            false => private::list::<ngx_keyval_t>(conf, offset)
+                .iter()
+                .map(|pair| pair.key.to_string())
+                .collect(),
+        }
+    }
+}
+
+/// Whether `param` is the name of a header in CGI's spelling (RFC 3875, section 4.1.18).
+fn is_cgi_name(param: &str, header: &str) -> bool {
+    let spelled = |b: u8| match b {
+        b'-' => b'_',
+        b => b.to_ascii_uppercase(),
+    };
+    let name = param.strip_prefix("HTTP_").unwrap_or_default();
+    !name.is_empty() && name.bytes().eq(header.bytes().map(spelled))
+}
+
+#[cfg(all(nginx_private_known, ngx_feature = "http_cache"))]
+mod cache {
+    use core::mem::offset_of;
+
+    use nginx_sys::{ngx_array_t, ngx_http_complex_value_t};
+
+    use super::*;
+    use crate::module::checks::of_session;
+    use crate::module::checks::private::session_redis_proxy_t as Proxy;
+    use crate::module::template::indices;
+    use crate::session::source::Source;
+
+    impl Passing<'_> {
+        /// Responses that depend on the session, kept for everyone.
+        pub(super) fn shared_cache(&self) -> Option<Finding> {
+            let header = self.headers().next()?;
+            let proxy = private::module(self.cf, "ngx_http_proxy_module")?;
+            let conf = self.location.conf(proxy)?;
+            // SAFETY: the structure begins with this one.
+            let upstream = unsafe { &*conf.cast::<ngx_http_upstream_conf_t>() };
+            // SAFETY: lists of predicates are arrays of complex values.
+            let apart = unsafe {
+                self.by_session(upstream.no_cache) && self.by_session(upstream.cache_bypass)
+            };
+            if upstream.cache() != 1 || upstream.upstream.is_null() || apart {
+                return None;
+            }
+            if self.names(cache_key(proxy, conf)?).iter().any(|name| self.may_tell_apart(name)) {
+                return None;
+            }
+            Some(Finding {
+                place: header.place.clone(),
+                message: format!(
+                    "\"proxy_cache_key\" in {} names no session variable, but responses depend on \
+                     \"session_redis_set_header {}\"; add $session_redis_id_hash to it, or \
+                     $session_redis_no_cache to \"proxy_no_cache\" and \"proxy_cache_bypass\"",
+                    self.location,
+                    header.name.as_str()
+                ),
+            })
+        }
+
+        fn names(&self, value: &ngx_http_complex_value_t) -> Vec<String> {
+            indices(value).filter_map(|index| private::variable(self.cf, index)).collect()
+        }
+
+        /// # Safety
+        /// `predicates` must be null, -1, or an array of complex values.
+        unsafe fn by_session(&self, predicates: *const ngx_array_t) -> bool {
+            // SAFETY: the caller vouches for the array.
+            let values = unsafe {
+                private::list::<ngx_http_complex_value_t>((&raw const predicates).cast(), 0)
+            };
+            let names = values.iter().flat_map(|value| self.names(value));
+            names
+                .into_iter()
+                .any(|name| name == "session_redis_no_cache" || self.may_tell_apart(&name))
+        }
+
+        /// Whether a variable's value may differ between sessions. What others define, "map" for instance,
+        /// is given the benefit of the doubt.
+        fn may_tell_apart(&self, name: &str) -> bool {
+            let cookie = |source: &Source| match source {
+                Source::Cookie(cookie) => name
+                    .strip_prefix("cookie_")
+                    .is_some_and(|name| name.eq_ignore_ascii_case(cookie)),
+                _ => false,
+            };
+            of_session(self.main, self.plan, name)
+                || name == "http_cookie"
+                || self.plan.sources.iter().any(|source| cookie(&source.source))
+                || !is_plain(name)
+        }
+    }
+
+    /// Whether it is one of nginx's own variables that say nothing of a session.
+    fn is_plain(name: &str) -> bool {
+        const PLAIN: [&str; 24] = [
+            "scheme",
+            "host",
+            "proxy_host",
+            "proxy_port",
+            "request_uri",
+            "uri",
+            "document_uri",
+            "args",
+            "query_string",
+            "is_args",
+            "request_method",
+            "request",
+            "server_name",
+            "server_port",
+            "server_addr",
+            "server_protocol",
+            "https",
+            "slice_range",
+            "request_filename",
+            "document_root",
+            "realpath_root",
+            "content_type",
+            "hostname",
+            "request_body",
+        ];
+        const PREFIXES: [&str; 3] = ["arg_", "http_", "cookie_"];
+        PLAIN.contains(&name)
+            || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            || name.starts_with("session_redis_")
+    }
+
+    /// The key as it was compiled; without one, nginx's default names no variable of ours.
+    fn cache_key(
+        proxy: &ngx_module_t,
+        conf: *const c_void,
+    ) -> Option<&'static ngx_http_complex_value_t> {
+        let method = private::offset(proxy, "proxy_method")?;
+        let version = private::offset(proxy, "proxy_http_version")?;
+        let same = version.checked_sub(method)?
+            == offset_of!(Proxy, http_version) - offset_of!(Proxy, method);
+        // SAFETY: the distance of the two directives' members shows that the structure is the one we know.
+        same.then(|| unsafe { &(*conf.byte_add(method).cast::<Proxy>()).cache_key })
+    }
+}
+
+#[cfg(not(all(nginx_private_known, ngx_feature = "http_cache")))]
+impl Passing<'_> {
+    fn shared_cache(&self) -> Option<Finding> {
+        None
+    }
+}
