@@ -26,7 +26,7 @@ BUILD  = $(BUILD_ENV) $(CARGO) build --quiet --release --lib --target-dir $(TARG
 TEST_ENV = TEST_NGINX_BINARY=$(BINARY) TEST_NGINX_LOAD_MODULES=$(CURDIR)/$(SO)
 PROVE ?= prove
 
-.PHONY: all build demo test unit suite bench lint fuzz install deps clean help
+.PHONY: all build demo test unit suite asan valgrind bench lint fuzz install deps clean help
 .DEFAULT_GOAL := all
 
 all: build ## Build the module
@@ -63,6 +63,24 @@ suite: build ## The test suite in one nginx
 	$(TEST_ENV) $(PROVE) $(TESTS)
 
 TESTS ?= t/ nginx-conf/
+
+# Allocations of nginx's pools are single ones then, so that each is checked. RUSTC_BOOTSTRAP lets a stable compiler
+# do it; the target is named so that programs of the build itself are not checked.
+ASAN      = objs/asan
+RUST_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+asan: ## The tests of the store side, with nginx and module under AddressSanitizer
+	@mkdir -p $(ASAN)
+	env -u NGINX_BUILD_DIR -u NGINX_SOURCE_DIR -u NGINX ASAN_OPTIONS=detect_leaks=0 NGX_CONFIGURE_ARGS="$(VENDORED_ARGS)" \
+	    NGX_CFLAGS="-fsanitize=address -fno-omit-frame-pointer -g -O1 -DNGX_DEBUG_PALLOC=1" NGX_LDFLAGS=-fsanitize=address \
+	    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address -Cforce-frame-pointers=yes" \
+	    $(CARGO) build --quiet --lib --features vendored --target $(RUST_HOST) --target-dir $(ASAN)/target
+	@cp $(ASAN)/target/$(RUST_HOST)/debug/lib$(MODULE).so $(ASAN)/$(MODULE).so
+	@cp "$$(ls -t $(ASAN)/target/$(RUST_HOST)/debug/build/nginx-sys-*/out/objs/nginx | head -n 1)" $(ASAN)/nginx
+	TEST_NGINX_BINARY=$(CURDIR)/$(ASAN)/nginx TEST_NGINX_LOAD_MODULES=$(CURDIR)/$(ASAN)/$(MODULE).so t/memcheck.sh asan
+
+valgrind: build ## The same tests under valgrind
+	$(TEST_ENV) t/memcheck.sh valgrind
 
 bench: ## The module beside what it replaces, figures in bench/results
 	./deps.sh build test bench

@@ -84,7 +84,7 @@ subtest 'a Unix socket that may not be opened' => sub {
 
 subtest 'connections that nobody accepts' => sub {
     my $fake  = fake_redis(listen => 'full');
-    my $nginx = session_nginx(url => $fake->url);
+    my $nginx = session_nginx(url => $fake->url, store => 'connect_timeout 100ms;');
     my $took  = seconds { is_down($nginx, 'connect hangs') };
     cmp_ok($took, '<', 2, 'for the time of one connect at most');
     is(scalar lines_like($nginx, qr/is down: connecting timed out/), 1, 'one line');

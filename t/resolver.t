@@ -69,7 +69,7 @@ subtest 'a server that moves away' => sub {
 
 subtest 'a name that resolves late' => sub {
     my $dns   = FakeDns->start('sessions.test' => { delay => 0.5, to => ['127.0.0.1'] });
-    my $nginx = named($dns);
+    my $nginx = named($dns, store => 'timeout 250ms;');
     is(get($nginx, '/need', 1)->{code}, 503, 'later than a lookup may take');
     cmp_ok(until_found($nginx, 1), '<', 4, 'found when it is there');
     my $again   = FakeDns->start('sessions.test' => { delay => 0.5, to => ['127.0.0.1'] });
