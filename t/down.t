@@ -55,7 +55,7 @@ subtest 'a Redis that is killed and comes back' => sub {
 subtest 'nobody was there at start' => sub {
     my $fake = fake_redis(data => { key(1) => session_of(1) });
     $fake->down;
-    my ($ok, $text) = nginx_test(http => "session_redis_store s { server @{[$fake->url]}; }", server => 'session_redis s;');
+    my ($ok, $text) = check_config(http => "session_redis_store s { server @{[$fake->url]}; }", server => 'session_redis s;');
     ok($ok, 'nginx -t does not mind') or diag $text;
     my $nginx = session_nginx(url => $fake->url);
     is_down($nginx, 'refused');

@@ -153,13 +153,13 @@ SKIP: {
 }
 
 subtest 'without a resolver' => sub {
-    my ($ok, $text) = nginx_test(http => 'session_redis_store s { server redis://no-such-host.invalid; }', server => 'session_redis s;');
+    my ($ok, $text) = check_config(http => 'session_redis_store s { server redis://no-such-host.invalid; }', server => 'session_redis s;');
     ok(!$ok, 'a name must be known at start');
     like($text, qr/\[emerg\] .*host not found in .*no-such-host\.invalid/, 'else nginx says so');
     my $nginx = session_nginx(url => "redis://localhost:$port");
     is(get($nginx, '/need', 1)->{code}, 200, 'one that is') for 1 .. 4;
     my $dns = FakeDns->start;
-    ($ok, $text) = nginx_test(http => "resolver 127.0.0.1:@{[$dns->port]}; session_redis_store s { server redis://no-such-host.invalid; }", server => 'session_redis s;');
+    ($ok, $text) = check_config(http => "resolver 127.0.0.1:@{[$dns->port]}; session_redis_store s { server redis://no-such-host.invalid; }", server => 'session_redis s;');
     ok($ok, 'with one it need not') or diag $text;
 };
 

@@ -206,12 +206,12 @@ subtest 'a life is extended where it was read' => sub {
 };
 
 subtest 'what nginx -t says' => sub {
-    my ($ok, $text) = nginx_test(http => 'upstream block { server 127.0.0.1; server 127.0.0.2:6379; } session_redis_store s { server redis://block; }',
+    my ($ok, $text) = check_config(http => 'upstream block { server 127.0.0.1; server 127.0.0.2:6379; } session_redis_store s { server redis://block; }',
         server => 'session_redis s;');
     ok($ok, 'a server without a port is accepted') or diag $text;
     like($text, qr/\[warn\] .*server "127\.0\.0\.1" in upstream "block" has no port, nginx gave it 80; Redis listens on 6379/, 'with a warning');
     unlike($text, qr/127\.0\.0\.2/, 'about that one');
-    ($ok, $text) = nginx_test(http => 'upstream block { server 127.0.0.1:6379; }', server => 'session_redis block;');
+    ($ok, $text) = check_config(http => 'upstream block { server 127.0.0.1:6379; }', server => 'session_redis block;');
     ok(!$ok, 'an upstream is no store');
     like($text, qr/"block" is an upstream, not a session store; write "session_redis redis:\/\/block"/, 'says what to write');
 };
