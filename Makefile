@@ -51,7 +51,7 @@ demo: ## Install what is missing, build, log a user in, show what the backend go
 	MODULE=$(CURDIR)/$(SO) NGINX=$(BINARY) demo/run.sh $(ARGS)
 
 test: ## All tests: the plain half, then the module in both nginxes
-	./deps.sh build test
+	./deps.sh build test express
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory NGINX=system suite
 	$(MAKE) --no-print-directory NGINX=vendored suite
@@ -78,7 +78,7 @@ install: build ## Install the module into nginx's directory of modules
 	install -D -m 644 $(SO) $(DESTDIR)$(MODULES)/$(MODULE).so
 
 deps: ## Install what a fresh Debian 12 lacks
-	./deps.sh build test demo bench
+	./deps.sh build test express demo bench
 
 clean: ## Remove what was built
 	rm -rf objs target
