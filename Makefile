@@ -69,13 +69,17 @@ bench: ## The module beside what it replaces, figures in bench/results
 	$(MAKE) --no-print-directory build
 	MODULE=$(CURDIR)/$(SO) NGINX=$(BINARY) bench/run.sh $(ARGS)
 
+fuzz: ## Fuzz each decoder for SECONDS (3)
+	./deps.sh fuzz
+	fuzz/run.sh $(or $(SECONDS),3)
+
 lint: $(CONFIGURED) ## Formatting and lints; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --no-default-features --all-targets -- -D warnings
 	$(BUILD_ENV) $(CARGO) clippy --quiet --target-dir $(TARGET) $(FEATURES) -- -D warnings
 
 install: build ## Install the module into nginx's directory of modules
-	install -D -m 644 $(SO) $(DESTDIR)$(MODULES)/$(MODULE).so
+	install -D -s -m 644 $(SO) $(DESTDIR)$(MODULES)/$(MODULE).so
 
 deps: ## Install what a fresh Debian 12 lacks
 	./deps.sh build test express demo bench
