@@ -2,6 +2,8 @@
 # the one that the nginx-src crate carries (NGINX=vendored), or against NGINX_BUILD_DIR.
 
 NGINX   ?= system
+# nginx itself takes an environment variable of this name for sockets that it inherits.
+unexport NGINX
 CARGO   ?= cargo
 MODULE   = ngx_http_session_redis_module
 OUT      = objs/$(NGINX)
@@ -48,7 +50,7 @@ objs/system/nginx/objs/Makefile: auto/system
 demo: ## Install what is missing, build, log a user in, show what the backend got (ARGS=--once ends by itself)
 	./deps.sh build demo
 	$(MAKE) --no-print-directory build
-	MODULE=$(CURDIR)/$(SO) NGINX=$(BINARY) demo/run.sh $(ARGS)
+	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) demo/run.sh $(ARGS)
 
 test: ## All tests: the plain half, then the module in both nginxes
 	./deps.sh build test express
@@ -67,7 +69,7 @@ TESTS ?= t/ nginx-conf/
 bench: ## The module beside what it replaces, figures in bench/results
 	./deps.sh build test bench
 	$(MAKE) --no-print-directory build
-	MODULE=$(CURDIR)/$(SO) NGINX=$(BINARY) bench/run.sh $(ARGS)
+	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) bench/run.sh $(ARGS)
 
 fuzz: ## Fuzz each decoder for SECONDS (3)
 	./deps.sh fuzz
