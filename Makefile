@@ -2,6 +2,8 @@
 # the one that the nginx-src crate carries (NGINX=vendored), or against NGINX_BUILD_DIR.
 
 NGINX   ?= system
+# nginx itself takes an environment variable of this name for sockets that it inherits.
+unexport NGINX
 CARGO   ?= cargo
 MODULE   = ngx_http_session_redis_module
 OUT      = objs/$(NGINX)
@@ -48,10 +50,10 @@ objs/system/nginx/objs/Makefile: auto/system
 demo: ## Install what is missing, build, log a user in, show what the backend got (ARGS=--once ends by itself)
 	./deps.sh build demo
 	$(MAKE) --no-print-directory build
-	MODULE=$(CURDIR)/$(SO) NGINX=$(BINARY) demo/run.sh $(ARGS)
+	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) demo/run.sh $(ARGS)
 
 test: ## All tests: the plain half, then the module in both nginxes
-	./deps.sh build test
+	./deps.sh build test express
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory NGINX=system suite
 	$(MAKE) --no-print-directory NGINX=vendored suite
@@ -85,7 +87,11 @@ valgrind: build ## The same tests under valgrind
 bench: ## The module beside what it replaces, figures in bench/results
 	./deps.sh build test bench
 	$(MAKE) --no-print-directory build
-	MODULE=$(CURDIR)/$(SO) NGINX=$(BINARY) bench/run.sh $(ARGS)
+	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) bench/run.sh $(ARGS)
+
+fuzz: ## Fuzz each decoder for SECONDS (3)
+	./deps.sh fuzz
+	fuzz/run.sh $(or $(SECONDS),3)
 
 lint: $(CONFIGURED) ## Formatting and lints; warnings are errors
 	$(CARGO) fmt --all --check
@@ -93,10 +99,10 @@ lint: $(CONFIGURED) ## Formatting and lints; warnings are errors
 	$(BUILD_ENV) $(CARGO) clippy --quiet --target-dir $(TARGET) $(FEATURES) -- -D warnings
 
 install: build ## Install the module into nginx's directory of modules
-	install -D -m 644 $(SO) $(DESTDIR)$(MODULES)/$(MODULE).so
+	install -D -s -m 644 $(SO) $(DESTDIR)$(MODULES)/$(MODULE).so
 
 deps: ## Install what a fresh Debian 12 lacks
-	./deps.sh build test demo bench
+	./deps.sh build test express demo bench
 
 clean: ## Remove what was built
 	rm -rf objs target

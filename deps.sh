@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what a fresh Debian 12 lacks, and nothing where everything is there.
 #
-#   ./deps.sh group …          groups: build test demo bench express (default: build test demo bench)
+#   ./deps.sh group …          groups: build test demo bench express fuzz (default: build test demo bench)
 #   ./deps.sh --list group …   prints the packages of the groups and installs nothing
 #
 # Works as root or with sudo. Only apt packages; "express" is Debian's Node and npm for demo/express, whose own
@@ -17,6 +17,7 @@ declare -A GROUPS_OF=(
     [test]="libtest-base-perl perl:perl redis-server:redis-server php-fpm php-redis curl:curl procps:ps"
     [demo]="nginx redis-server:redis-server php-fpm php-redis python3:/usr/bin/python3 curl:curl"
     [bench]="nginx redis-server:redis-server python3:/usr/bin/python3 nodejs:node wrk:wrk dpkg:dpkg-deb"
+    [fuzz]="g++:c++ perl:perl"
     [express]="ca-certificates nodejs:node npm:npm"
 )
 

@@ -84,7 +84,7 @@ def arguments():
     for name in options.variants:
         if name not in VARIANTS:
             parser.error(f'no variant "{name}"; there are {", ".join(VARIANTS)}')
-    options.nginx = os.environ.get("NGINX", "/usr/sbin/nginx")
+    options.nginx = os.environ.get("NGINX_BINARY", "/usr/sbin/nginx")
     options.module = pathlib.Path(os.environ.get("MODULE", ROOT / "objs/ngx_http_session_redis_module.so")).resolve()
     return options
 

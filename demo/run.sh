@@ -7,7 +7,7 @@
 #   --once      ends by itself after the checks
 #   --express   the Express login must be there too; else it is when Node and its packages are
 #   MODULE      the module (default objs/ngx_http_session_redis_module.so)
-#   NGINX       nginx (default /usr/sbin/nginx)
+#   NGINX_BINARY  nginx (default /usr/sbin/nginx)
 #   PORT        the port on 127.0.0.1 (default 8080)
 #
 # Ends with 0 only if everything was as expected. All it writes is in one folder under /tmp, removed at the end.
@@ -15,7 +15,7 @@ set -euo pipefail
 
 HERE=$(cd "$(dirname "$0")" && pwd)
 MODULE=$(realpath -m "${MODULE:-$HERE/../objs/ngx_http_session_redis_module.so}")
-NGINX=${NGINX:-/usr/sbin/nginx}
+NGINX=${NGINX_BINARY:-/usr/sbin/nginx}
 PORT=${PORT:-8080}
 BASE=http://127.0.0.1:$PORT
 once=no express=auto dir='' failed=0 pids=()

@@ -27,6 +27,8 @@ refuses('require beside off', 'session_redis_require', 'session_redis_require wi
     server => "${on}location / {\nsession_redis off;\nsession_redis_require /a; #!\n}");
 refuses('require in limit_except where the module is off', 'session_redis_require', 'session_redis_require without session_redis: the location would be open to everyone',
     server => "location / {\nlimit_except GET {\nsession_redis_require /a; #!\n}\n}");
+refuses('require above a server where the module is off', 'session_redis_require', 'session_redis_require without session_redis: the location would be open to everyone',
+    http => "session_redis_require /a; #!", server => "location /x {\n$on\n}");
 accepted('off below an inherited requirement', server => "${on}session_redis_require /a;\nlocation /static/ {\nsession_redis off;\n}");
 refused('destroy where the module is off', 'session_redis_destroy without session_redis: in "/" no session would end',
     server => "location / {\nsession_redis_destroy; #!\n}");

@@ -334,7 +334,7 @@ pub(super) unsafe extern "C" fn merge_location(
         let requires = own.require.get().is_some() && !inherited.require;
         main.locations.borrow_mut().push(Location::current(cf, requires));
     }
-    match Plan::of(cf, own, above, inherited) {
+    match Plan::of(cf, own, inherited) {
         Ok(plan) => {
             own.plan = plan;
             NGX_CONF_OK

@@ -207,14 +207,12 @@ impl Plan {
     pub(super) fn of(
         cf: *mut ngx_conf_t,
         conf: &LocationConf,
-        above: &LocationConf,
         origin: OnErrorOrigin,
     ) -> Result<Option<Rc<Self>>, *mut c_char> {
         // SAFETY: `cf` is live; its contexts are those of the location that is merged.
         let (main, core) =
             unsafe { (SessionRedis::main_conf(&*cf), NgxHttpCoreModule::location_conf(&*cf)) };
         let Some(main) = main else { return Ok(None) };
-        let _ = above;
         Self::draw(cf, main, conf, core, origin)
             .map(|plan| plan.map(Rc::new))
             .map_err(|mistake| mistake.report(cf))
