@@ -199,7 +199,7 @@ impl<'w> Visitor<'_> for Name<'w> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Member<'w>, E> {
-        Ok(match self.wanted.member(name) {
+        Ok(match self.wanted.member(name.as_bytes()) {
             _ if self.first && name == NUMBER => Member::Number,
             Wanted::Nothing => Member::Unwanted,
             wanted => Member::Wanted(name.to_owned(), wanted),

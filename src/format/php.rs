@@ -84,7 +84,7 @@ impl Layout {
         let mut session = Map::new();
         while let Some(name) = self.name(&mut reader.lexer)? {
             let name = super::text(name);
-            let wanted = wanted.member(&name);
+            let wanted = wanted.member(name.as_bytes());
             let value = reader.value(wanted)?;
             if *wanted != Wanted::Nothing {
                 session.insert(name.into_owned(), value);

@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+
+use super::text;
 use crate::pointer::{index, Pointer, Token};
 
 /// A set of pointers as a trie.
@@ -19,6 +22,8 @@ pub enum Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members {
     named: Vec<(String, Wanted)>,
+    /// The [`length`]s of these names: most others differ in that already.
+    lengths: u64,
     /// What is wanted of every one (`*`), merged into those that are named too.
     each: Box<Wanted>,
     /// How many elements of an array are of interest: one more than the greatest index wanted.
@@ -38,11 +43,13 @@ impl Wanted {
         self.union(other) == *self
     }
 
-    /// What is wanted of the member `name`.
-    pub(super) fn member(&self, name: &str) -> &Self {
+    /// What is wanted of the member `name`; one that is no text has the name that [`text`] makes of it.
+    #[inline(always)]
+    pub(super) fn member(&self, name: &[u8]) -> &Self {
         match self {
             Self::Nothing | Self::All => self,
-            Self::Some(members) => members.named(name).unwrap_or(&members.each),
+            Self::Some(members) if members.lengths & length(name) == 0 => &members.each,
+            Self::Some(members) => members.named_or_each(name),
         }
     }
 
@@ -68,9 +75,16 @@ impl Wanted {
         let Some((token, rest)) = tokens.split_first() else { return Self::All };
         let below = Self::path(rest);
         Self::Some(match token {
-            Token::Each => Members { named: Vec::new(), each: Box::new(below), reach: 0 },
+            Token::Each => {
+                Members { named: Vec::new(), lengths: 0, each: Box::new(below), reach: 0 }
+            }
             Token::Name(name) => Members {
                 named: vec![(name.clone(), below)],
+                // What `text` makes of a name that is none is longer than that.
+                lengths: match name.starts_with("base64:") {
+                    true => u64::MAX,
+                    false => length(name.as_bytes()),
+                },
                 each: Box::new(Self::Nothing),
                 reach: index(name).map_or(0, |index| index.saturating_add(1)),
             },
@@ -87,8 +101,17 @@ impl Wanted {
 }
 
 impl Members {
-    fn named(&self, name: &str) -> Option<&Wanted> {
-        self.named.iter().find(|(known, _)| known == name).map(|(_, wanted)| wanted)
+    #[inline(never)]
+    fn named_or_each(&self, name: &[u8]) -> &Wanted {
+        let named = self.named(name).or_else(|| match text(name) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(name) => self.named(name.as_bytes()),
+        });
+        named.unwrap_or(&self.each)
+    }
+
+    fn named(&self, name: &[u8]) -> Option<&Wanted> {
+        self.named.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, wanted)| wanted)
     }
 
     fn at(&self, place: usize) -> Option<&Wanted> {
@@ -100,16 +123,25 @@ impl Members {
             self.named.iter().chain(&other.named).map(|(name, _)| name).collect();
         names.sort_unstable();
         names.dedup();
-        let of = |members: &Self, name: &str| members.named(name).unwrap_or(&members.each).clone();
+        let of = |members: &Self, name: &str| {
+            members.named(name.as_bytes()).unwrap_or(&members.each).clone()
+        };
         Self {
             named: names
                 .into_iter()
                 .map(|name| (name.clone(), of(self, name).union(&of(other, name))))
                 .collect(),
+            lengths: self.lengths | other.lengths,
             each: Box::new(self.each.union(&other.each)),
             reach: self.reach.max(other.reach),
         }
     }
+}
+
+/// A bit that names of one length have in common.
+#[inline(always)]
+fn length(name: &[u8]) -> u64 {
+    1 << (name.len() % 64)
 }
 
 #[cfg(test)]
@@ -124,12 +156,12 @@ mod tests {
     #[test]
     fn what_is_wanted_at_each_step() {
         let wanted = of(&["/a/b", "/a/c/*", "/d"]);
-        assert_eq!(*wanted.member("d"), Wanted::All);
-        assert_eq!(*wanted.member("d").member("x"), Wanted::All);
-        assert_eq!(*wanted.member("a").member("b"), Wanted::All);
-        assert_eq!(*wanted.member("a").member("c").member("x"), Wanted::All);
-        assert_eq!(*wanted.member("a").member("x"), Wanted::Nothing);
-        assert_eq!(*wanted.member("x"), Wanted::Nothing);
+        assert_eq!(*wanted.member(b"d"), Wanted::All);
+        assert_eq!(*wanted.member(b"d").member(b"x"), Wanted::All);
+        assert_eq!(*wanted.member(b"a").member(b"b"), Wanted::All);
+        assert_eq!(*wanted.member(b"a").member(b"c").member(b"x"), Wanted::All);
+        assert_eq!(*wanted.member(b"a").member(b"x"), Wanted::Nothing);
+        assert_eq!(*wanted.member(b"x"), Wanted::Nothing);
         assert_eq!(of(&[]), Wanted::Nothing);
         assert_eq!(of(&["/a", ""]), Wanted::All);
     }
@@ -137,11 +169,32 @@ mod tests {
     #[test]
     fn a_star_is_wanted_of_named_members_too() {
         for wanted in [of(&["/*/x", "/a/y", "/1/z"]), of(&["/1/z", "/a/y", "/*/x"])] {
-            assert_eq!(*wanted.member("a"), of(&["/x", "/y"]));
-            assert_eq!(*wanted.member("b"), of(&["/x"]));
+            assert_eq!(*wanted.member(b"a"), of(&["/x", "/y"]));
+            assert_eq!(*wanted.member(b"b"), of(&["/x"]));
             assert_eq!(*wanted.element(1), of(&["/x", "/z"]));
             assert_eq!(*wanted.element(2), of(&["/x"]));
             assert!(!wanted.ends_before(9));
+        }
+    }
+
+    #[test]
+    fn a_name_is_compared_with_those_of_its_length() {
+        let wanted = of(&["/ab", &format!("/{}", "c".repeat(66))]);
+        assert_eq!(*wanted.member(b"ab"), Wanted::All);
+        assert_eq!(*wanted.member("c".repeat(66).as_bytes()), Wanted::All);
+        for other in [&b"ba"[..], b"a", b"", &[b'c'; 2], &[b'c'; 65], &[b'c'; 130]] {
+            assert_eq!(*wanted.member(other), Wanted::Nothing, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_wanted_in_base64() {
+        let wanted = of(&["/base64:~1wA=", "/base64:a"]);
+        for name in [&b"\xff\x00"[..], b"base64:/wA=", b"base64:a"] {
+            assert_eq!(*wanted.member(name), Wanted::All, "{name:?}");
+        }
+        for name in [&b"\xff\x01"[..], b"base64:b", b"a"] {
+            assert_eq!(*wanted.member(name), Wanted::Nothing, "{name:?}");
         }
     }
 

@@ -107,7 +107,7 @@ impl<'r> Reader<'r> {
                 Key::Int(key) => Cow::Owned(key.to_string()),
                 Key::Text(key) => text(name(key)),
             };
-            let wanted = wanted.member(&name);
+            let wanted = wanted.member(name.as_bytes());
             let value = self.value(wanted)?;
             if *wanted != Wanted::Nothing {
                 known.insert(name.into_owned(), value);
