@@ -164,6 +164,8 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::pointer::{Pointer, Selected};
 
@@ -202,6 +204,26 @@ mod tests {
         for pointer in &wanted {
             assert_eq!(pick(pointer, &part), pick(pointer, &whole), "{}", pointer.as_str());
         }
+    }
+
+    /// Where a value is spoilt: a byte replaced, put in or taken away.
+    pub(super) type Edit = (prop::sample::Index, u8, u8);
+
+    /// Some edits, of bytes that mean something to a format above all.
+    pub(super) fn edits(bytes: &'static str) -> impl Strategy<Value = Vec<Edit>> {
+        let byte = prop_oneof![4 => prop::sample::select(bytes.as_bytes()), 1 => any::<u8>()];
+        proptest::collection::vec((any::<prop::sample::Index>(), 0..3_u8, byte), 0..4)
+    }
+
+    /// A value with these edits.
+    pub(super) fn edited(raw: &[u8], edits: &[Edit]) -> Vec<u8> {
+        let mut raw = raw.to_vec();
+        for (place, kind, byte) in edits {
+            let at = place.index(raw.len() + 1);
+            let replaced = usize::from(*kind != 1 && at < raw.len());
+            raw.splice(at..at + replaced, (*kind != 2).then_some(*byte));
+        }
+        raw
     }
 
     /// A session captured from a framework, as the files in `t/data` tell it.

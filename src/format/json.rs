@@ -1,28 +1,30 @@
 //! JSON (RFC 8259), as Node's, Python's and others' session stores write it.
+//!
+//! Most of a session is only walked over, and checked: by [`walk`], written by hand, since what serde_json
+//! takes for that is several times as much. The tests hold it against serde_json.
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
+mod text;
+mod walk;
 
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
+use self::text::{unescaped, Text};
+use self::walk::{find, first, next, scalar, skip, space, Found, Next, Scalar};
 use super::{Reason, Wanted, MAX_DEPTH};
 
 /// Reads a value of any kind. Of members with one name the last counts; numbers keep their digits; a lone
 /// surrogate (`\ud800`, which JavaScript writes and RFC 8259 leaves open) becomes U+FFFD.
+///
+/// What is not wanted is checked as the rest is: UTF-8, all of the grammar, nesting.
 pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
     let text = std::str::from_utf8(raw).map_err(|_| Reason::Malformed)?;
-    if is_too_deep(raw) {
-        return Err(Reason::TooDeep);
+    match (Reader { text }).value(raw, wanted, 0) {
+        Some((session, rest)) if space(rest).is_empty() => Ok(session),
+        _ if is_too_deep(raw) => Err(Reason::TooDeep),
+        _ => Err(Reason::Malformed),
     }
-    let read = match read(text, wanted) {
-        Ok(value) => Some(value),
-        Err(_) => mended(text).and_then(|text| self::read(&text, wanted).ok()),
-    };
-    read.ok_or(Reason::Malformed)
 }
 
 /// Whether `raw` begins as an object or array does.
@@ -34,19 +36,9 @@ pub(super) fn begins(raw: &[u8]) -> bool {
     }
 }
 
-fn read(text: &str, wanted: &Wanted) -> serde_json::Result<Value> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Part(wanted).deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
-}
-
-/// Whether something is nested too deep, also where nothing is wanted and serde_json would not count.
+/// Whether what could not be read is nested too deep.
+#[cold]
 fn is_too_deep(raw: &[u8]) -> bool {
-    // Counting goes by the vector; few sessions hold so many brackets that it matters how they nest.
-    if raw.iter().filter(|b| matches!(b, b'[' | b'{')).count() <= MAX_DEPTH {
-        return false;
-    }
     let (mut depth, mut quoted) = (0_usize, false);
     let mut bytes = raw.iter();
     while let Some(byte) = bytes.next() {
@@ -64,146 +56,98 @@ fn is_too_deep(raw: &[u8]) -> bool {
     false
 }
 
-/// The text with `\ufffd` for each lone surrogate's escape; `None` where there is none.
-fn mended(text: &str) -> Option<String> {
-    let mut mended = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        let (plain, escape) = rest.split_at(at);
-        mended.push_str(plain);
-        let length = match (unit(escape), escape.get(6..).and_then(unit)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
-            (Some(0xd800..=0xdfff), _) => {
-                mended.push_str("\\ufffd");
-                rest = escape.get(6..)?;
-                continue;
-            }
-            (Some(_), _) => 6,
-            (None, _) => 2,
-        };
-        mended.push_str(escape.get(..length)?);
-        rest = escape.get(length..)?;
-    }
-    mended.push_str(rest);
-    (mended != text).then_some(mended)
+/// Reads the values of one session. Like [`walk`]'s, its functions take what is left of the session, and
+/// also give what is left behind what they read.
+struct Reader<'t> {
+    text: &'t str,
 }
 
-/// The UTF-16 unit of the `\uXXXX` at the beginning of `escape`.
-fn unit(escape: &str) -> Option<u16> {
-    let digits = escape.strip_prefix("\\u")?.get(..4)?;
-    u16::from_str_radix(digits, 16).ok()
-}
-
-/// Reads the wanted parts of a value and skips the others; null stands where nothing is wanted.
-struct Part<'w>(&'w Wanted);
-
-impl<'de> DeserializeSeed<'de> for Part<'_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        match self.0 {
-            Wanted::Nothing => IgnoredAny::deserialize(deserializer).map(|_| Value::Null),
-            Wanted::All => Value::deserialize(deserializer),
-            Wanted::Some(_) => deserializer.deserialize_any(self),
-        }
-    }
-}
-
-/// What parts are wanted of: where it is no object or array, no pointer goes on into it.
-impl<'de> Visitor<'de> for Part<'_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut read = Map::new();
-        let mut first = true;
-        while let Some(member) = members.next_key_seed(Name { wanted: self.0, first })? {
-            match member {
-                Member::Wanted(name, wanted) => {
-                    read.insert(name, members.next_value_seed(Part(wanted))?);
-                }
-                Member::Unwanted => drop(members.next_value::<IgnoredAny>()?),
-                Member::Number => return members.next_value::<IgnoredAny>().map(|_| Value::Null),
-            }
-            first = false;
-        }
-        Ok(Value::Object(read))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Value, A::Error> {
-        let mut read = Vec::new();
-        while !self.0.ends_before(read.len()) {
-            match elements.next_element_seed(Part(self.0.element(read.len())))? {
-                Some(element) => read.push(element),
-                None => return Ok(Value::Array(read)),
+impl<'t> Reader<'t> {
+    /// Reads the wanted parts of a value; null stands where nothing is wanted. `depth` arrays and objects are
+    /// open.
+    #[inline]
+    fn value(&self, rest: &'t [u8], wanted: &Wanted, depth: usize) -> Option<(Value, &'t [u8])> {
+        match (wanted, space(rest)) {
+            (Wanted::Nothing, rest) => Some((Value::Null, skip(rest, depth)?)),
+            (_, [b'{', rest @ ..]) => self.object(rest, wanted, depth),
+            (_, [b'[', rest @ ..]) => self.array(rest, wanted, depth),
+            // Pointers go on into what holds no values.
+            (Wanted::Some(_), rest) => Some((Value::Null, skip(rest, depth)?)),
+            (Wanted::All, rest) => {
+                let (scalar, rest) = scalar(rest)?;
+                Some((self.scalar(scalar)?, rest))
             }
         }
-        while elements.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Array(read))
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn object(&self, rest: &'t [u8], wanted: &Wanted, depth: usize) -> Option<(Value, &'t [u8])> {
+        let mut object = None;
+        let mut item = first(rest, b'}', depth)?;
+        loop {
+            let found = match item {
+                Next::Item(member) => find(member, wanted, depth + 1)?,
+                Next::End(rest) => Found::End(rest),
+            };
+            let (name, part, rest) = match found {
+                Found::Member(name, part, rest) => (name, part, rest),
+                Found::End(rest) => return Some((Value::Object(object.unwrap_or_default()), rest)),
+            };
+            let object = object.get_or_insert_with(|| Map::with_capacity(wanted.names()));
+            let (value, rest) = self.value(rest, part, depth + 1)?;
+            object.insert(self.string(name)?, value);
+            item = next(rest, b'}')?;
+        }
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn array(&self, rest: &'t [u8], wanted: &Wanted, depth: usize) -> Option<(Value, &'t [u8])> {
+        let mut array = Vec::new();
+        let mut item = first(rest, b']', depth)?;
+        loop {
+            let element = match item {
+                Next::Item(element) => element,
+                Next::End(rest) => return Some((Value::Array(array), rest)),
+            };
+            let at = array.len();
+            let rest = if wanted.ends_before(at) {
+                skip(element, depth + 1)?
+            } else {
+                let (value, rest) = self.value(element, wanted.element(at), depth + 1)?;
+                array.push(value);
+                rest
+            };
+            item = next(rest, b']')?;
+        }
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-}
-
-/// Reads a member's name, and looks up what is wanted of the member.
-struct Name<'w> {
-    wanted: &'w Wanted,
-    first: bool,
-}
-
-/// What a member's name says.
-enum Member<'w> {
-    Wanted(String, &'w Wanted),
-    Unwanted,
-    /// This is no object: serde_json gives a number that keeps its digits as a map with this one member,
-    /// and reads an object that begins with it as a number.
-    Number,
-}
-
-const NUMBER: &str = "$serde_json::private::Number";
-
-impl<'de, 'w> DeserializeSeed<'de> for Name<'w> {
-    type Value = Member<'w>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Member<'w>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'w> Visitor<'_> for Name<'w> {
-    type Value = Member<'w>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<Member<'w>, E> {
-        Ok(match self.wanted.member(name.as_bytes()) {
-            _ if self.first && name == NUMBER => Member::Number,
-            Wanted::Nothing => Member::Unwanted,
-            wanted => Member::Wanted(name.to_owned(), wanted),
+    #[inline]
+    fn scalar(&self, scalar: Scalar<'t>) -> Option<Value> {
+        Some(match scalar {
+            Scalar::Null => Value::Null,
+            Scalar::Bool(truth) => Value::Bool(truth),
+            Scalar::Number(written) => Value::Number(number(self.part(written)?)?),
+            Scalar::Text(text) => Value::String(self.string(text)?),
         })
+    }
+
+    #[inline]
+    fn string(&self, text: Text<'t>) -> Option<String> {
+        let written = self.part(text.written)?;
+        Some(if text.escaped { unescaped(written) } else { written.to_owned() })
+    }
+
+    /// Part of the session's bytes as text, which the whole is.
+    #[inline]
+    fn part(&self, bytes: &'t [u8]) -> Option<&'t str> {
+        let start = bytes.as_ptr().addr().checked_sub(self.text.as_ptr().addr())?;
+        self.text.get(start..start.checked_add(bytes.len())?)
+    }
+}
+
+/// A number as it is written. serde_json reads each; this reads the most frequent ones sooner.
+fn number(written: &str) -> Option<Number> {
+    match written.parse::<i64>() {
+        Ok(number) if written != "-0" => Some(number.into()),
+        _ => written.parse().ok(),
     }
 }
 
@@ -213,7 +157,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::format::tests::{parts_agree, pointers};
+    use crate::format::tests::{edited, edits, parts_agree, pointers};
 
     fn all(text: &str) -> Result<Value, Reason> {
         decode(text.as_bytes(), &Wanted::All)
@@ -308,16 +252,18 @@ mod tests {
     }
 
     #[test]
-    fn a_number_has_no_members() {
-        let wanted = ["/a/*", "/a/$serde_json::private::Number", "/b/$serde_json::private::Number"];
-        let text = r#"{"a":1.5,"b":{"x":1,"$serde_json::private::Number":"2"}}"#;
-        parts_agree(decode, text.as_bytes(), &wanted);
-        parts_agree(
-            decode,
-            text.replace("1.5", r#"{"$serde_json::private::Number":"1"}"#).as_bytes(),
-            &wanted,
-        );
-        assert_eq!(some(text, "/a/*"), Ok(json!({"a": null})));
+    fn a_name_of_serde_jsons_own_is_one_as_any() {
+        let name = "$serde_json::private::Number";
+        for value in ["\"1\"", "\"x\"", "{}"] {
+            let text = format!("{{\"a\":1.5,\"b\":{{\"{name}\":{value}}}}}");
+            assert_eq!(
+                all(&text).unwrap().pointer(&format!("/b/{name}")).unwrap().to_string(),
+                value
+            );
+            let wanted = ["/a/*", "/b", &format!("/a/{name}"), &format!("/b/{name}")];
+            parts_agree(decode, text.as_bytes(), &wanted);
+        }
+        assert_eq!(some("{\"a\":1.5}", "/a/*"), Ok(json!({"a": null})));
     }
 
     #[test]
@@ -348,10 +294,24 @@ mod tests {
         })
     }
 
+    /// Checks that a value is what serde_json reads; but for lone surrogates, which that refuses.
+    fn as_serde_json_reads(raw: &[u8]) {
+        let surrogate = || String::from_utf8_lossy(raw).to_lowercase().contains("\\ud");
+        match (decode(raw, &Wanted::All), serde_json::from_slice::<Value>(raw)) {
+            (Ok(value), Ok(expected)) => assert_eq!(value, expected),
+            (Ok(value), Err(_)) => assert!(surrogate(), "{value}"),
+            (Err(reason), Ok(expected)) => panic!("{reason:?} for {expected}"),
+            (Err(_), Err(_)) => {}
+        }
+    }
+
     proptest! {
         #[test]
         fn a_document_reads_back(document in document()) {
-            prop_assert_eq!(decode(document.to_string().as_bytes(), &Wanted::All), Ok(document));
+            let compact = document.to_string();
+            prop_assert_eq!(decode(compact.as_bytes(), &Wanted::All), Ok(document.clone()));
+            let spaced = serde_json::to_string_pretty(&document).unwrap();
+            prop_assert_eq!(decode(spaced.as_bytes(), &Wanted::All), Ok(document));
         }
 
         #[test]
@@ -360,11 +320,31 @@ mod tests {
         }
 
         #[test]
-        fn parts_of_anything_are_those_of_the_whole(
-            text in r#"[{}\[\]",:a0\\u d8]{0,24}"#,
+        fn a_spoilt_document_is_read_as_by_serde_json(
+            document in document(),
+            edits in edits(r#"{}[]":,\u0123456789abcdefDE+-.tnr /"#),
+            wanted in proptest::collection::vec("(/[ab0-2*]{1,2}){0,3}", 0..3),
+        ) {
+            let spoilt = edited(document.to_string().as_bytes(), &edits);
+            as_serde_json_reads(&spoilt);
+            parts_agree(decode, &spoilt, &wanted);
+        }
+
+        #[test]
+        fn anything_is_read_as_by_serde_json(
+            text in r#"[{}\[\]",:a0\\u d8]{0,24}|[-+.eE01 ]{0,8}|"[\\u0dDa8-9cnx"]{0,16}""#,
             wanted in proptest::collection::vec("(/[a0*]){0,3}", 0..3),
         ) {
+            as_serde_json_reads(text.as_bytes());
             parts_agree(decode, text.as_bytes(), &wanted);
+        }
+
+        #[test]
+        fn escapes_are_read_as_utf_16(
+            units in proptest::collection::vec(prop_oneof![0xd7fe_u16..=0xe001, any::<u16>()], 0..6),
+        ) {
+            let text: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            prop_assert_eq!(all(&format!("\"{text}\"")), Ok(json!(String::from_utf16_lossy(&units))));
         }
     }
 }

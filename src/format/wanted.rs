@@ -53,6 +53,14 @@ impl Wanted {
         }
     }
 
+    /// How many members are wanted by their names: what a reader makes room for.
+    pub(super) fn names(&self) -> usize {
+        match self {
+            Self::Nothing | Self::All => 0,
+            Self::Some(members) => members.named.len(),
+        }
+    }
+
     /// What is wanted of the element at `index`; like [`member`](Self::member), whatever the container is.
     pub(super) fn element(&self, index: usize) -> &Self {
         match self {
