@@ -10,7 +10,7 @@ mod reader;
 
 use serde_json::{Map, Value};
 
-use self::lexer::{Lexer, Slots, Token};
+use self::lexer::{Key, Lexer, Slots, Token};
 use self::reader::Reader;
 use super::{Reason, Wanted};
 
@@ -78,19 +78,15 @@ impl Layout {
     fn decode(self, raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
         let mut reader = Reader::new(raw, self);
         if self == Self::Whole {
-            let session = reader.value(wanted)?;
+            let session = reader.value(wanted, None)?;
             return if reader.lexer.is_done() { Ok(session) } else { Err(Reason::Malformed) };
         }
-        let mut session = Map::new();
-        while let Some(name) = self.name(&mut reader.lexer)? {
-            let name = super::text(name);
-            let wanted = wanted.member(name.as_bytes());
-            let value = reader.value(wanted)?;
-            if *wanted != Wanted::Nothing {
-                session.insert(name.into_owned(), value);
-            }
+        let mut session = None;
+        while let Some((name, part)) = reader.lexer.find(wanted, 0, |lexer| self.name(lexer))? {
+            let session = session.get_or_insert_with(|| Map::with_capacity(wanted.names()));
+            session.insert(name.name(), reader.value(part, None)?);
         }
-        Ok(Value::Object(session))
+        Ok(Value::Object(session.unwrap_or_default()))
     }
 
     /// The slots of a whole session, by which references name values: they are counted through all of it.
@@ -98,27 +94,27 @@ impl Layout {
         let mut lexer = Lexer::new(raw);
         let mut slots = Slots::default();
         if self == Self::Whole {
-            lexer.skip(0, Some(&mut slots))?;
+            lexer.note(0, &mut slots)?;
             return Ok(slots);
         }
         while self.name(&mut lexer)?.is_some() {
-            lexer.skip(0, Some(&mut slots))?;
+            lexer.note(0, &mut slots)?;
         }
         Ok(slots)
     }
 
     /// The name of the value that comes next; `None` at the end.
-    fn name<'r>(self, lexer: &mut Lexer<'r>) -> Result<Option<&'r [u8]>, Reason> {
+    fn name<'r>(self, lexer: &mut Lexer<'r>) -> Result<Option<Key<'r>>, Reason> {
         /// Marks a variable that was registered but not set, in a length: no value follows.
         const UNDEFINED: u8 = 0x80;
         while !lexer.is_done() {
             if self == Self::Named {
-                return lexer.until(b'|').map(Some);
+                return lexer.until(b'|').map(Key::Text).map(Some);
             }
             let length = lexer.byte()?;
             let name = lexer.take(usize::from(length & !UNDEFINED))?;
             if length & UNDEFINED == 0 {
-                return Ok(Some(name));
+                return Ok(Some(Key::Text(name)));
             }
         }
         Ok(None)
@@ -131,7 +127,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::format::tests::{captured, parts_agree, pointers};
+    use crate::format::tests::{captured, edited, edits, parts_agree, pointers};
     use crate::format::MAX_DEPTH;
 
     type Decode = fn(&[u8], &Wanted) -> Result<Value, Reason>;
@@ -329,6 +325,40 @@ mod tests {
     }
 
     #[test]
+    fn numbers_and_lengths_have_no_room_but_their_own() {
+        for (number, value) in [
+            ("9223372036854775807", Ok(json!(i64::MAX))),
+            ("-9223372036854775808", Ok(json!(i64::MIN))),
+            ("00000000000000000000000000007", Ok(json!(7))),
+            ("-0", Ok(json!(0))),
+            ("9223372036854775808", Err(Reason::Malformed)),
+            ("-9223372036854775809", Err(Reason::Malformed)),
+            ("18446744073709551616", Err(Reason::Malformed)),
+            ("184467440737095516150", Err(Reason::Malformed)),
+            ("--1", Err(Reason::Malformed)),
+        ] {
+            assert_eq!(whole(&format!("i:{number};")), value, "{number}");
+            let skipped = decode_serialize(format!("i:{number};").as_bytes(), &Wanted::Nothing);
+            assert_eq!(skipped.is_ok(), value.is_ok(), "{number}");
+        }
+        assert_eq!(whole("s:0002:\"ab\";"), Ok(json!("ab")));
+        assert_eq!(whole("s:18446744073709551615:\"ab\";"), Err(Reason::Malformed));
+    }
+
+    #[test]
+    fn members_are_wanted_by_their_names_in_json() {
+        let value = b"a|O:1:\"A\":2:{s:4:\"\0*\0p\";i:1;i:-7;i:2;}b|a:2:{s:4:\"\0*\0p\";i:3;s:1:\"\xff\";i:4;}\xfe|i:5;";
+        let wanted = ["/a/p", "/a/-7", "/b/p", "/b/\0*\0p", "/b/base64:~1w==", "/base64:~1g=="];
+        parts_agree(decode, value, &wanted);
+        let part = |pointer: &str| decode(value, &Wanted::of(&pointers(&[pointer])));
+        assert_eq!(part("/a/p"), Ok(json!({"a": {"p": 1}})));
+        assert_eq!(part("/a/-7"), Ok(json!({"a": {"-7": 2}})));
+        assert_eq!(part("/b/p"), Ok(json!({"b": {}})));
+        assert_eq!(part("/b/base64:~1w=="), Ok(json!({"b": {"base64:/w==": 4}})));
+        assert_eq!(part("/base64:~1g=="), Ok(json!({"base64:/g==": 5})));
+    }
+
+    #[test]
     fn only_what_is_wanted_is_made() {
         let value = b"user|a:2:{s:2:\"id\";i:7;s:4:\"name\";s:1:\"x\";}list|a:3:{i:0;i:1;i:1;i:2;i:2;i:3;}cart|N;";
         let part = |pointer: &str| decode(value, &Wanted::of(&pointers(&[pointer])));
@@ -400,6 +430,18 @@ mod tests {
             wanted in proptest::collection::vec("(/[a-c0-2*]{1,2}){0,3}", 0..4),
         ) {
             parts_agree(decode_serialize, text.as_bytes(), &wanted);
+        }
+
+        #[test]
+        fn parts_of_what_is_spoilt_are_those_of_the_whole(
+            (text, _) in value(),
+            edits in edits("0123456789:;{}\"NbidsaOCErR|-.\x02\0"),
+            wanted in proptest::collection::vec("(/[a-cn0-2*]{1,2}){0,3}", 0..4),
+        ) {
+            let layouts = [format!("n|{text}a|{text}"), text.clone(), format!("\x01n{text}\x01a{text}")];
+            for (handler, session) in HANDLERS.iter().zip(layouts) {
+                parts_agree(*handler, &edited(session.as_bytes(), &edits), &wanted);
+            }
         }
 
         #[test]

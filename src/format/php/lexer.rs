@@ -1,10 +1,13 @@
 //! The tokens of PHP's `serialize` (`ext/standard/var_unserializer.re`), and how to walk over values.
+//!
+//! Wanted or not, all of the grammar is checked on the way. The small functions are inlined always, since they
+//! are one loop together, which walks over most of a session: what they hand each other stays in registers.
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 
-use crate::format::{Reason, MAX_DEPTH};
+use crate::format::{text, Reason, Wanted, MAX_DEPTH};
 
 /// The next token of a value; of arrays and objects their beginning, up to `{`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,34 +40,66 @@ pub(super) enum Key<'r> {
     Text(&'r [u8]),
 }
 
+impl Key<'_> {
+    /// The name of a member in JSON.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Int(key) => key.to_string(),
+            Self::Text(key) => text(key).into_owned(),
+        }
+    }
+
+    /// What is wanted of the member with this key.
+    #[inline(always)]
+    fn wanted(self, wanted: &Wanted) -> &Wanted {
+        match self {
+            Self::Text(key) => wanted.member(key),
+            Self::Int(key) if matches!(wanted, Wanted::Some(_)) => {
+                wanted.member(key.to_string().as_bytes())
+            }
+            Self::Int(_) => wanted,
+        }
+    }
+
+    /// A property's name without the mark of its visibility: `\0*\0name` protected, `\0Class\0name` private.
+    #[inline(always)]
+    pub(super) fn unmarked(self) -> Self {
+        let Self::Text([0, marked @ ..]) = self else { return self };
+        let end = marked.iter().position(|b| *b == 0);
+        end.and_then(|end| marked.get(end + 1..)).map_or(self, Self::Text)
+    }
+}
+
 /// Where the values lie that references can name, in order; slot 1 is the first.
 pub(super) type Slots = Vec<Range<usize>>;
 
 /// A place in the bytes of a session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Lexer<'r> {
     raw: &'r [u8],
-    at: usize,
+    rest: &'r [u8],
     /// How many slots the values before have taken: what a reference may name.
     slots: usize,
 }
 
 impl<'r> Lexer<'r> {
     pub(super) fn new(raw: &'r [u8]) -> Self {
-        Self { raw, at: 0, slots: 0 }
+        Self { raw, rest: raw, slots: 0 }
     }
 
     /// The same bytes from a place that was walked over before, its references checked.
     pub(super) fn back_at(&self, at: usize) -> Self {
-        Self { raw: self.raw, at, slots: usize::MAX }
+        Self { raw: self.raw, rest: self.raw.get(at..).unwrap_or_default(), slots: usize::MAX }
     }
 
+    #[inline(always)]
     pub(super) fn position(&self) -> usize {
-        self.at
+        self.raw.len() - self.rest.len()
     }
 
+    #[inline(always)]
     pub(super) fn is_done(&self) -> bool {
-        self.at >= self.raw.len()
+        self.rest.is_empty()
     }
 
     pub(super) fn raw(&self) -> &'r [u8] {
@@ -72,38 +107,120 @@ impl<'r> Lexer<'r> {
     }
 
     pub(super) fn byte(&mut self) -> Result<u8, Reason> {
-        let byte = *self.raw.get(self.at).ok_or(Reason::Malformed)?;
-        self.at += 1;
-        Ok(byte)
+        self.walked(self.rest.split_first()).copied()
     }
 
     pub(super) fn take(&mut self, length: usize) -> Result<&'r [u8], Reason> {
-        let end = self.at.checked_add(length).ok_or(Reason::Malformed)?;
-        let taken = self.raw.get(self.at..end).ok_or(Reason::Malformed)?;
-        self.at = end;
-        Ok(taken)
+        self.walked(self.rest.split_at_checked(length))
     }
 
     /// What stands before the next `delimiter`, which is passed over.
+    #[inline(always)]
     pub(super) fn until(&mut self, delimiter: u8) -> Result<&'r [u8], Reason> {
-        let rest = self.raw.get(self.at..).unwrap_or_default();
-        let length = rest.iter().position(|b| *b == delimiter).ok_or(Reason::Malformed)?;
-        let taken = self.take(length)?;
-        self.at += 1;
-        Ok(taken)
+        self.walked(until(self.rest, delimiter))
     }
 
-    pub(super) fn eat(&mut self, bytes: &[u8]) -> Result<(), Reason> {
-        if self.take(bytes.len())? == bytes {
-            Ok(())
-        } else {
-            Err(Reason::Malformed)
+    /// What ends an array or object.
+    #[inline(always)]
+    pub(super) fn end(&mut self) -> Result<(), Reason> {
+        self.walked(byte(self.rest, b'}').map(|rest| ((), rest)))
+    }
+
+    pub(super) fn token(&mut self) -> Result<Token<'r>, Reason> {
+        self.walked(token(self.rest))
+    }
+
+    /// The token with which a value begins; its reference names a value that began before. Not inlined: a
+    /// reader's frames are many, and should be small.
+    pub(super) fn value(&mut self) -> Result<Token<'r>, Reason> {
+        self.next_value()
+    }
+
+    pub(super) fn key(&mut self) -> Result<Key<'r>, Reason> {
+        self.walked(key(self.rest))
+    }
+
+    /// Walks over members, of which each begins with its `key`, up to the value of one that is wanted; gives
+    /// its key and what is wanted of it. They stand below `depth` arrays and objects.
+    #[inline(always)]
+    pub(super) fn find<'w>(
+        &mut self,
+        wanted: &'w Wanted,
+        depth: usize,
+        mut key: impl FnMut(&mut Self) -> Result<Option<Key<'r>>, Reason>,
+    ) -> Result<Option<(Key<'r>, &'w Wanted)>, Reason> {
+        // A copy can be in registers.
+        let mut lexer = *self;
+        while let Some(key) = key(&mut lexer)? {
+            let part = key.wanted(wanted);
+            if !matches!(part, Wanted::Nothing) {
+                *self = lexer;
+                return Ok(Some((key, part)));
+            }
+            if let Token::Array(count) | Token::Object(count) = lexer.next_value()? {
+                *self = lexer;
+                self.skip_items(count, depth)?;
+                lexer = *self;
+            }
+        }
+        *self = lexer;
+        Ok(None)
+    }
+
+    /// Walks over a value that stands below `depth` arrays and objects.
+    pub(super) fn skip(&mut self, depth: usize) -> Result<(), Reason> {
+        match self.value()? {
+            Token::Array(count) | Token::Object(count) => self.skip_items(count, depth),
+            _ => Ok(()),
         }
     }
 
-    /// The token with which a value begins; its reference names a value that began before.
-    pub(super) fn value(&mut self) -> Result<Token<'r>, Reason> {
-        let token = self.token()?;
+    /// Walks over what is in an array or object that stands below `depth` others, and over its end.
+    fn skip_items(&mut self, count: usize, depth: usize) -> Result<(), Reason> {
+        if depth >= MAX_DEPTH {
+            return Err(Reason::TooDeep);
+        }
+        let mut left = count;
+        let key = |lexer: &mut Self| lexer.next_key(&mut left);
+        self.find(&Wanted::Nothing, depth + 1, key)?;
+        self.end()
+    }
+
+    /// Walks over a value that stands below `depth` arrays and objects, noting where each slot's value lies.
+    pub(super) fn note(&mut self, depth: usize, slots: &mut Slots) -> Result<(), Reason> {
+        let start = self.position();
+        let token = self.value()?;
+        let slot = slots.len();
+        if !matches!(token, Token::Reference { takes_slot: false, .. }) {
+            slots.push(start..self.position());
+        }
+        if let Token::Array(count) | Token::Object(count) = token {
+            if depth >= MAX_DEPTH {
+                return Err(Reason::TooDeep);
+            }
+            for _ in 0..count {
+                self.key()?;
+                self.note(depth + 1, slots)?;
+            }
+            self.end()?;
+            if let Some(range) = slots.get_mut(slot) {
+                range.end = self.position();
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of the next of so many members that are `left`.
+    #[inline(always)]
+    pub(super) fn next_key(&mut self, left: &mut usize) -> Result<Option<Key<'r>>, Reason> {
+        let Some(fewer) = left.checked_sub(1) else { return Ok(None) };
+        *left = fewer;
+        self.walked(key(self.rest)).map(Some)
+    }
+
+    #[inline(always)]
+    fn next_value(&mut self) -> Result<Token<'r>, Reason> {
+        let token = self.walked(token(self.rest))?;
         if let Token::Reference { slot, takes_slot } = token {
             if slot == 0 || slot > self.slots {
                 return Err(Reason::Malformed);
@@ -115,144 +232,160 @@ impl<'r> Lexer<'r> {
         Ok(token)
     }
 
-    pub(super) fn token(&mut self) -> Result<Token<'r>, Reason> {
-        let kind = self.byte()?;
-        if kind == b'N' {
-            self.eat(b";")?;
-            return Ok(Token::Null);
-        }
-        self.eat(b":")?;
-        Ok(match kind {
-            b'b' => match self.take(2)? {
-                b"0;" => Token::Bool(false),
-                b"1;" => Token::Bool(true),
-                _ => return Err(Reason::Malformed),
-            },
-            b'i' => Token::Int(self.integer()?),
-            b'd' => Token::Float(float(self.until(b';')?)?),
-            b's' => Token::Text(self.quoted(b";")?),
-            b'a' => Token::Array(self.count_before_brace()?),
-            b'O' => {
-                self.quoted(b":")?;
-                Token::Object(self.count_before_brace()?)
-            }
-            b'C' => {
-                self.quoted(b":")?;
-                let length = self.count_before_brace()?;
-                let content = self.take(length)?;
-                self.eat(b"}")?;
-                Token::Opaque(content)
-            }
-            b'E' => Token::Case(self.quoted(b";")?),
-            b'R' => Token::Reference { slot: self.count(b';')?, takes_slot: false },
-            b'r' => Token::Reference { slot: self.count(b';')?, takes_slot: true },
-            _ => return Err(Reason::Malformed),
-        })
-    }
-
-    pub(super) fn key(&mut self) -> Result<Key<'r>, Reason> {
-        match self.token()? {
-            Token::Int(key) => Ok(Key::Int(key)),
-            Token::Text(key) => Ok(Key::Text(key)),
-            _ => Err(Reason::Malformed),
-        }
-    }
-
-    /// Walks over a value that stands below `depth` others, noting where each slot's value lies.
-    pub(super) fn skip(
-        &mut self,
-        depth: usize,
-        mut slots: Option<&mut Slots>,
-    ) -> Result<(), Reason> {
-        let start = self.at;
-        let token = self.value()?;
-        let slot = slots.as_ref().map_or(0, |slots| slots.len());
-        if !matches!(token, Token::Reference { takes_slot: false, .. }) {
-            if let Some(slots) = slots.as_deref_mut() {
-                slots.push(start..self.at);
-            }
-        }
-        if let Token::Array(count) | Token::Object(count) = token {
-            if depth >= MAX_DEPTH {
-                return Err(Reason::TooDeep);
-            }
-            for _ in 0..count {
-                self.key()?;
-                self.skip(depth + 1, slots.as_deref_mut())?;
-            }
-            self.eat(b"}")?;
-            if let Some(range) = slots.and_then(|slots| slots.get_mut(slot)) {
-                range.end = self.at;
-            }
-        }
-        Ok(())
-    }
-
-    /// `LENGTH:"BYTES"` and what must follow it; the bytes are not escaped.
-    fn quoted(&mut self, after: &[u8]) -> Result<&'r [u8], Reason> {
-        let length = self.count(b':')?;
-        self.eat(b"\"")?;
-        let bytes = self.take(length)?;
-        self.eat(b"\"")?;
-        self.eat(after)?;
-        Ok(bytes)
-    }
-
-    /// `-7;`.
-    fn integer(&mut self) -> Result<i64, Reason> {
-        let negative = self.raw.get(self.at) == Some(&b'-');
-        self.at += usize::from(negative);
-        let magnitude = i128::from(self.natural(b';')?);
-        i64::try_from(if negative { -magnitude } else { magnitude }).map_err(|_| Reason::Malformed)
-    }
-
-    /// A length, a count or a slot, and what ends it.
-    fn count(&mut self, end: u8) -> Result<usize, Reason> {
-        usize::try_from(self.natural(end)?).map_err(|_| Reason::Malformed)
-    }
-
-    /// Digits, and what ends them.
-    fn natural(&mut self, end: u8) -> Result<u64, Reason> {
-        let mut number = digit(self.byte()?)?;
-        loop {
-            let byte = self.byte()?;
-            if byte == end {
-                return Ok(number);
-            }
-            let longer =
-                number.checked_mul(10).and_then(|number| number.checked_add(digit(byte).ok()?));
-            number = longer.ok_or(Reason::Malformed)?;
-        }
-    }
-
-    /// `COUNT:{`.
-    fn count_before_brace(&mut self) -> Result<usize, Reason> {
-        let count = self.count(b':')?;
-        self.eat(b"{")?;
-        Ok(count)
+    /// Goes on behind what was read.
+    #[inline(always)]
+    fn walked<T>(&mut self, read: Option<(T, &'r [u8])>) -> Result<T, Reason> {
+        let (read, rest) = read.ok_or(Reason::Malformed)?;
+        self.rest = rest;
+        Ok(read)
     }
 }
 
-fn digit(byte: u8) -> Result<u64, Reason> {
-    if byte.is_ascii_digit() {
-        Ok(u64::from(byte - b'0'))
-    } else {
-        Err(Reason::Malformed)
+/// Reads a token; gives what is left behind it, as all functions below.
+#[inline(always)]
+fn token(rest: &[u8]) -> Option<(Token<'_>, &[u8])> {
+    Some(match rest {
+        [b's', b':', rest @ ..] => {
+            let (text, rest) = quoted(rest, b';')?;
+            (Token::Text(text), rest)
+        }
+        [b'i', b':', rest @ ..] => {
+            let (number, rest) = integer(rest)?;
+            (Token::Int(number), rest)
+        }
+        [b'N', b';', rest @ ..] => (Token::Null, rest),
+        [b'b', b':', truth @ (b'0' | b'1'), b';', rest @ ..] => (Token::Bool(*truth == b'1'), rest),
+        [b'a', b':', rest @ ..] => {
+            let (count, rest) = count_before_brace(rest)?;
+            (Token::Array(count), rest)
+        }
+        _ => return rarer_token(rest),
+    })
+}
+
+#[inline(never)]
+fn rarer_token(rest: &[u8]) -> Option<(Token<'_>, &[u8])> {
+    Some(match rest {
+        [b'd', b':', rest @ ..] => {
+            let (number, rest) = until(rest, b';')?;
+            (Token::Float(float(number)?), rest)
+        }
+        [b'O', b':', rest @ ..] => {
+            let (_, rest) = quoted(rest, b':')?;
+            let (count, rest) = count_before_brace(rest)?;
+            (Token::Object(count), rest)
+        }
+        [b'C', b':', rest @ ..] => {
+            let (_, rest) = quoted(rest, b':')?;
+            let (length, rest) = count_before_brace(rest)?;
+            let (content, rest) = rest.split_at_checked(length)?;
+            (Token::Opaque(content), byte(rest, b'}')?)
+        }
+        [b'E', b':', rest @ ..] => {
+            let (case, rest) = quoted(rest, b';')?;
+            (Token::Case(case), rest)
+        }
+        [kind @ (b'R' | b'r'), b':', rest @ ..] => {
+            let (slot, rest) = count(rest, b';')?;
+            (Token::Reference { slot, takes_slot: *kind == b'r' }, rest)
+        }
+        _ => return None,
+    })
+}
+
+#[inline(always)]
+fn key(rest: &[u8]) -> Option<(Key<'_>, &[u8])> {
+    Some(match rest {
+        [b's', b':', rest @ ..] => {
+            let (text, rest) = quoted(rest, b';')?;
+            (Key::Text(text), rest)
+        }
+        [b'i', b':', rest @ ..] => {
+            let (number, rest) = integer(rest)?;
+            (Key::Int(number), rest)
+        }
+        _ => return None,
+    })
+}
+
+/// `LENGTH:"BYTES"` and what must follow it; the bytes are not escaped.
+#[inline(always)]
+fn quoted(rest: &[u8], end: u8) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = count(rest, b':')?;
+    let (bytes, rest) = byte(rest, b'"')?.split_at_checked(length)?;
+    Some((bytes, byte(byte(rest, b'"')?, end)?))
+}
+
+/// `-7;`.
+#[inline(always)]
+fn integer(rest: &[u8]) -> Option<(i64, &[u8])> {
+    let (number, rest) = match rest {
+        [b'-', rest @ ..] => {
+            let (magnitude, rest) = natural(rest)?;
+            (0_i64.checked_sub_unsigned(magnitude)?, rest)
+        }
+        _ => {
+            let (magnitude, rest) = natural(rest)?;
+            (i64::try_from(magnitude).ok()?, rest)
+        }
+    };
+    Some((number, byte(rest, b';')?))
+}
+
+/// `COUNT:{`.
+#[inline(always)]
+fn count_before_brace(rest: &[u8]) -> Option<(usize, &[u8])> {
+    let (count, rest) = count(rest, b':')?;
+    Some((count, byte(rest, b'{')?))
+}
+
+/// A length, a count or a slot, and what ends it.
+#[inline(always)]
+fn count(rest: &[u8], end: u8) -> Option<(usize, &[u8])> {
+    let (number, rest) = natural(rest)?;
+    Some((usize::try_from(number).ok()?, byte(rest, end)?))
+}
+
+/// Digits, one at least.
+#[inline(always)]
+fn natural(rest: &[u8]) -> Option<(u64, &[u8])> {
+    /// What can take one digit more, whichever.
+    const GREATEST: u64 = (u64::MAX - 9) / 10;
+    let [digit @ b'0'..=b'9', rest @ ..] = rest else { return None };
+    let (mut number, mut rest) = (u64::from(digit - b'0'), rest);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        if number > GREATEST {
+            return None;
+        }
+        number = 10 * number + u64::from(digit - b'0');
+        rest = after;
+    }
+    Some((number, rest))
+}
+
+/// What is left behind this byte.
+#[inline(always)]
+fn byte(rest: &[u8], expected: u8) -> Option<&[u8]> {
+    match rest {
+        [byte, rest @ ..] if *byte == expected => Some(rest),
+        _ => None,
     }
 }
 
-fn float(text: &[u8]) -> Result<f64, Reason> {
+/// What stands before the next `delimiter`.
+#[inline(always)]
+fn until(rest: &[u8], delimiter: u8) -> Option<(&[u8], &[u8])> {
+    let length = rest.iter().position(|b| *b == delimiter)?;
+    Some((rest.get(..length)?, rest.get(length + 1..)?))
+}
+
+fn float(text: &[u8]) -> Option<f64> {
     match text {
-        b"INF" => Ok(f64::INFINITY),
-        b"-INF" => Ok(f64::NEG_INFINITY),
-        b"NAN" => Ok(f64::NAN),
+        b"INF" => Some(f64::INFINITY),
+        b"-INF" => Some(f64::NEG_INFINITY),
+        b"NAN" => Some(f64::NAN),
         // Rust also reads words such as "infinity", which PHP does not write.
-        _ if text.iter().any(|b| b.is_ascii_alphabetic() && !b"eE".contains(b)) => {
-            Err(Reason::Malformed)
-        }
-        _ => std::str::from_utf8(text)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or(Reason::Malformed),
+        _ if text.iter().any(|b| b.is_ascii_alphabetic() && !b"eE".contains(b)) => None,
+        _ => std::str::from_utf8(text).ok()?.parse().ok(),
     }
 }

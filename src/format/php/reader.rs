@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::borrow::Cow;
+use std::iter::successors;
 use std::ops::Range;
 
 use serde_json::{Map, Number, Value};
@@ -19,22 +19,34 @@ const MAX_COPIED: usize = 256 * 1024;
 pub(super) struct Reader<'r> {
     pub(super) lexer: Lexer<'r>,
     layout: Layout,
-    /// Where the arrays and objects begin that are being read, outermost first.
-    open: Vec<usize>,
     /// Found when the first reference is: most sessions have none.
     slots: Option<Slots>,
     copied: usize,
 }
 
+/// An array or object that is being read.
+pub(super) struct Open<'o> {
+    start: usize,
+    /// The one that it is in.
+    outer: Option<&'o Open<'o>>,
+    /// How many are open, this among them.
+    depth: usize,
+}
+
 impl<'r> Reader<'r> {
     pub(super) fn new(raw: &'r [u8], layout: Layout) -> Self {
-        Self { lexer: Lexer::new(raw), layout, open: Vec::new(), slots: None, copied: 0 }
+        Self { lexer: Lexer::new(raw), layout, slots: None, copied: 0 }
     }
 
-    /// Reads the value that comes next; null where nothing of it is wanted.
-    pub(super) fn value(&mut self, wanted: &Wanted) -> Result<Value, Reason> {
-        if *wanted == Wanted::Nothing {
-            self.lexer.skip(self.open.len(), None)?;
+    /// Reads the value that comes next, in the array or object that is open; null where nothing of it is
+    /// wanted.
+    pub(super) fn value(
+        &mut self,
+        wanted: &Wanted,
+        open: Option<&Open<'_>>,
+    ) -> Result<Value, Reason> {
+        if matches!(wanted, Wanted::Nothing) {
+            self.lexer.skip(depth(open))?;
             return Ok(Value::Null);
         }
         let start = self.lexer.position();
@@ -46,85 +58,72 @@ impl<'r> Reader<'r> {
             Token::Text(bytes) | Token::Opaque(bytes) | Token::Case(bytes) => {
                 Value::String(text(bytes).into_owned())
             }
-            Token::Array(count) => {
-                self.enter(start)?;
-                let array = self.array(count, wanted)?;
-                self.leave()?;
-                array
-            }
+            Token::Array(count) => self.array(count, wanted, &enter(start, open)?)?,
             Token::Object(count) => {
-                self.enter(start)?;
-                let object = self.members(Map::new(), count, wanted, property)?;
-                self.leave()?;
-                object
+                let mut left = count;
+                let property =
+                    |lexer: &mut Lexer<'r>| Ok(lexer.next_key(&mut left)?.map(Key::unmarked));
+                self.members(None, wanted, &enter(start, open)?, property)?
             }
-            Token::Reference { slot, .. } => self.reference(start, slot, wanted)?,
+            Token::Reference { slot, .. } => self.reference(start, slot, wanted, open)?,
         })
     }
 
-    fn enter(&mut self, start: usize) -> Result<(), Reason> {
-        if self.open.len() >= MAX_DEPTH {
-            return Err(Reason::TooDeep);
-        }
-        self.open.push(start);
-        Ok(())
-    }
-
-    fn leave(&mut self) -> Result<(), Reason> {
-        self.open.pop();
-        self.lexer.eat(b"}")
-    }
-
     /// Reads the elements of an array: a list as long as their keys are 0, 1, 2 …
-    fn array(&mut self, count: usize, wanted: &Wanted) -> Result<Value, Reason> {
+    fn array(&mut self, count: usize, wanted: &Wanted, open: &Open<'_>) -> Result<Value, Reason> {
         let mut list = Vec::new();
         for at in 0..count {
-            let before = self.lexer.clone();
+            let before = self.lexer;
             let key = self.lexer.key()?;
             if i64::try_from(at).map(Key::Int) != Ok(key) {
                 self.lexer = before;
-                let known = (0..).map(|at: usize| at.to_string()).zip(list).collect();
-                return self.members(known, count - at, wanted, |name| name);
+                let named =
+                    |list: Vec<Value>| (0..).map(|at: usize| at.to_string()).zip(list).collect();
+                let known = (at > 0).then(|| named(list));
+                let mut left = count - at;
+                let key = |lexer: &mut Lexer<'r>| lexer.next_key(&mut left);
+                return self.members(known, wanted, open, key);
             }
-            let element = self.value(wanted.element(at))?;
+            let element = self.value(wanted.element(at), Some(open))?;
             if !wanted.ends_before(at) {
                 list.push(element);
             }
         }
+        self.lexer.end()?;
         Ok(Value::Array(list))
     }
 
-    /// Reads `count` more members; `name` makes a JSON name of a text key.
+    /// Reads members, of which each begins with its `key`, beside those that are known.
     fn members(
         &mut self,
-        mut known: Map<String, Value>,
-        count: usize,
+        mut known: Option<Map<String, Value>>,
         wanted: &Wanted,
-        name: fn(&[u8]) -> &[u8],
+        open: &Open<'_>,
+        mut key: impl FnMut(&mut Lexer<'r>) -> Result<Option<Key<'r>>, Reason>,
     ) -> Result<Value, Reason> {
-        for _ in 0..count {
-            let name = match self.lexer.key()? {
-                Key::Int(key) => Cow::Owned(key.to_string()),
-                Key::Text(key) => text(name(key)),
-            };
-            let wanted = wanted.member(name.as_bytes());
-            let value = self.value(wanted)?;
-            if *wanted != Wanted::Nothing {
-                known.insert(name.into_owned(), value);
-            }
+        while let Some((key, part)) = self.lexer.find(wanted, open.depth, &mut key)? {
+            let members = known.get_or_insert_with(|| Map::with_capacity(wanted.names()));
+            members.insert(key.name(), self.value(part, Some(open))?);
         }
-        Ok(Value::Object(known))
+        self.lexer.end()?;
+        Ok(Value::Object(known.unwrap_or_default()))
     }
 
     /// Reads again the value that a reference at `at` names; null in place of one that holds the reference.
-    fn reference(&mut self, at: usize, slot: usize, wanted: &Wanted) -> Result<Value, Reason> {
+    fn reference(
+        &mut self,
+        at: usize,
+        slot: usize,
+        wanted: &Wanted,
+        open: Option<&Open<'_>>,
+    ) -> Result<Value, Reason> {
         let Range { start, .. } = self.target(at, slot)?;
-        if self.open.contains(&start) {
+        if successors(open, |open| open.outer).any(|open| open.start == start) {
             return Ok(Value::Null);
         }
         let there = self.lexer.back_at(start);
         let here = std::mem::replace(&mut self.lexer, there);
-        let value = self.value(wanted)?;
+        let value = self.value(wanted, open)?;
         self.lexer = here;
         Ok(value)
     }
@@ -155,6 +154,17 @@ impl<'r> Reader<'r> {
     }
 }
 
+fn enter<'o>(start: usize, outer: Option<&'o Open<'o>>) -> Result<Open<'o>, Reason> {
+    match depth(outer) {
+        MAX_DEPTH.. => Err(Reason::TooDeep),
+        depth => Ok(Open { start, outer, depth: depth + 1 }),
+    }
+}
+
+fn depth(open: Option<&Open<'_>>) -> usize {
+    open.map_or(0, |open| open.depth)
+}
+
 /// JSON has no infinities: they are PHP's words for them.
 fn float(number: f64) -> Value {
     match Number::from_f64(number) {
@@ -163,11 +173,4 @@ fn float(number: f64) -> Value {
         None if number > 0.0 => Value::from("INF"),
         None => Value::from("-INF"),
     }
-}
-
-/// A property's name without the mark of its visibility: `\0*\0name` protected, `\0Class\0name` private.
-fn property(name: &[u8]) -> &[u8] {
-    let marked = name.strip_prefix(b"\0");
-    let end = marked.and_then(|rest| rest.iter().position(|b| *b == 0).map(|end| (rest, end)));
-    end.and_then(|(rest, end)| rest.get(end + 1..)).unwrap_or(name)
 }
