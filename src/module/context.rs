@@ -161,9 +161,7 @@ impl Drop for Context {
 /// The plan's key of an id. None: out of memory, or what the digest cannot encode.
 pub(super) fn derive_key(r: Request, plan: &Plan, id: &SessionId) -> Option<Rc<[u8]>> {
     match &plan.key {
-        KeyRule::Prefix(prefix) => {
-            Some(prefix.bytes().chain(id.as_bytes().iter().copied()).collect())
-        }
+        KeyRule::Prefix(prefix) => Some(Rc::from([prefix.as_bytes(), id.as_bytes()].concat())),
         KeyRule::Template(rule) => {
             let rule = rule.value()?;
             let text = rule.template.evaluate(r)?;
