@@ -129,10 +129,10 @@ impl Directive<'_> {
         ngx_conf_log_error!(NGX_LOG_WARN, self.cf, "{message}");
     }
 
-    pub(super) fn main(&self) -> &'static mut MainConf {
+    pub(super) fn main(&self) -> Result<&'static mut MainConf, ConfigError> {
         // SAFETY: `cf` is live; the directives are parsed inside http{}.
         let cf = unsafe { &*self.cf };
-        SessionRedis::main_conf_mut(cf).expect("http{} has been given a main configuration")
+        SessionRedis::main_conf_mut(cf).ok_or_else(|| ConfigError::new("stands outside http{}"))
     }
 
     /// A flag's value.
@@ -323,7 +323,7 @@ fn set_header(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigEr
             _ => join = Some(text.to_owned()),
         }
     }
-    let main = d.main();
+    let main = d.main()?;
     main.stripped.insert(&name);
     let key = header_key(d, &name)?;
     if let Some(other) = conf.headers.items().iter().find(|other| other.name.is_like(&name)) {
@@ -352,7 +352,7 @@ fn header_key(d: &Directive, name: &HeaderName) -> Result<HeaderKey, ConfigError
 fn strip_header(d: &mut Directive, _conf: &mut LocationConf) -> Result<(), ConfigError> {
     for name in &d.args {
         let name = HeaderName::parse(name)?;
-        d.main().stripped.insert(&name);
+        d.main()?.stripped.insert(&name);
     }
     Ok(())
 }
@@ -398,7 +398,7 @@ fn set_variable(d: &mut Directive, conf: &mut LocationConf) -> Result<(), Config
                 .hint(format!("did you mean \"${}\"?", d.args[0])))
         }
     };
-    let variable = variables::declare(d.cf, d.main(), name)?;
+    let variable = variables::declare(d.cf, d.main()?, name)?;
     let value = Value::compile(d.cf, d.args[1])?;
     let default = d.args.get(2).map(|&text| text.to_owned());
     if conf.sets.items().iter().any(|other| other.variable == variable) {

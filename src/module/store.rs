@@ -86,7 +86,7 @@ impl Store {
     /// The store that a url in `session_redis` stands for; equal urls share one.
     pub(super) fn anonymous(d: &Directive, url: &str) -> Result<Rc<Self>, ConfigError> {
         let endpoint = Endpoint::parse(url)?;
-        let main = d.main();
+        let main = d.main()?;
         let known = main.stores.iter().find(|store| store.name == url);
         if let Some(store) = known {
             return Ok(Rc::clone(store));
