@@ -4,19 +4,42 @@
 
 #![forbid(unsafe_code)]
 
+mod aspnet;
+mod beaker;
+mod calendar;
+mod copies;
+mod cursor;
+mod django_signed;
+mod gob;
+mod graph;
+mod igbinary;
+mod jackson;
+mod java;
 mod json;
+mod marshal;
+mod msgpack;
+mod msm;
+mod number;
 mod php;
+mod pickle;
+mod tried;
 mod wanted;
+mod wrapper;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use serde_json::{Map, Value};
 
+use self::wrapper::{Wrapper, WRAPPERS};
 use crate::config::{unknown, ConfigError};
+use crate::session::envelope::Encrypter;
+use crate::session::secrets::Secrets;
 
+pub use tried::{Outcome, Tried};
 pub use wanted::Wanted;
 
 /// The deepest nesting that is read, in any format: serde_json's own limit.
@@ -36,9 +59,22 @@ struct Format {
 /// All formats. `auto` tries them in this order: first those that prove themselves soonest.
 const FORMATS: &[Format] = &[
     Format { name: "json", decode: json::decode, begins: json::begins },
+    Format { name: "java", decode: java::decode, begins: java::begins },
+    Format { name: "igbinary", decode: igbinary::decode, begins: igbinary::begins },
+    Format { name: "gob", decode: gob::decode, begins: gob::begins },
+    Format { name: "marshal", decode: marshal::decode, begins: marshal::begins },
+    Format { name: "aspnet", decode: aspnet::decode, begins: aspnet::begins },
+    Format { name: "beaker", decode: beaker::decode, begins: beaker::begins },
+    Format { name: "pickle", decode: pickle::decode, begins: pickle::begins },
+    Format { name: "django_signed", decode: django_signed::decode, begins: django_signed::begins },
+    Format { name: "msm", decode: msm::decode, begins: msm::begins },
     Format { name: "php_serialize", decode: php::decode_serialize, begins: php::begins_serialize },
     Format { name: "php", decode: php::decode, begins: php::begins },
     Format { name: "php_binary", decode: php::decode_binary, begins: php::begins_binary },
+    Format { name: "jackson", decode: jackson::decode, begins: |_| false },
+    Format { name: "msgpack", decode: msgpack::decode, begins: msgpack::begins },
+    Format { name: "jvm", decode: jvm, begins: |_| false },
+    Format { name: "jvm_tagged", decode: jvm_tagged, begins: |_| false },
     Format { name: "raw", decode: raw, begins: |_| false },
     AUTO,
 ];
@@ -52,14 +88,14 @@ pub enum Reason {
     Malformed,
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// References that would copy more than is taken.
+    /// Its references would copy, or what is compressed would expand to, more than is taken.
     TooLarge,
 }
 
 /// A value that was not read. Never holds a byte of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecodable {
-    /// The format that was expected.
+    /// The format or wrapper that was expected.
     pub format: &'static str,
     /// What went wrong.
     pub reason: Reason,
@@ -77,7 +113,7 @@ impl fmt::Display for Undecodable {
             (Reason::Malformed, Some(format)) => write!(f, ", it begins like \"{format}\""),
             (Reason::Malformed, None) => f.write_str(", it is malformed or cut off"),
             (Reason::TooDeep, _) => f.write_str(", it is nested too deep"),
-            (Reason::TooLarge, _) => f.write_str(", its references expand too far"),
+            (Reason::TooLarge, _) => f.write_str(", what it holds expands too far"),
         }
     }
 }
@@ -85,14 +121,21 @@ impl fmt::Display for Undecodable {
 impl std::error::Error for Undecodable {}
 
 /// What `session_redis_format` says: how a stored value is read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Pipeline {
+    /// Outermost first.
+    wrappers: Vec<&'static Wrapper>,
     format: &'static Format,
+    /// For the wrapper `encrypted`.
+    encrypter: Option<Arc<Encrypter>>,
 }
 
+/// By the names and by the keys.
 impl PartialEq for Pipeline {
     fn eq(&self, other: &Self) -> bool {
         self.format.name == other.format.name
+            && self.wrapper_names().eq(other.wrapper_names())
+            && self.encrypter == other.encrypter
     }
 }
 
@@ -100,45 +143,141 @@ impl Eq for Pipeline {}
 
 impl Default for Pipeline {
     fn default() -> Self {
-        Self { format: &AUTO }
+        Self::of(&AUTO)
     }
 }
 
 impl Pipeline {
+    /// How many wrappers a value may be in.
+    const MAX_WRAPPERS: usize = 4;
+
     /// Reads the directive's arguments: the names of a format and of what it is wrapped in, outermost first.
     pub fn parse(names: &[&str]) -> Result<Self, ConfigError> {
-        let [name] = names else {
-            let second = names.get(1).copied().unwrap_or_default();
-            return Err(ConfigError::new(format!("\"{second}\" is one format too many"))
-                .hint("formats are no alternatives; \"auto\" tries those it knows"));
-        };
-        match FORMATS.iter().find(|format| format.name == *name) {
-            Some(format) => Ok(Self { format }),
-            None => {
-                let known: Vec<&str> = FORMATS.iter().map(|format| format.name).collect();
-                Err(unknown("format", name, &known))
+        let is_wrapper = |name: &&str| WRAPPERS.iter().any(|wrapper| wrapper.name == *name);
+        let wrapped = names.iter().take_while(|name| is_wrapper(name)).count();
+        let (wrappers, format) = names.split_at(wrapped);
+        let (format, more) = match (format, wrappers) {
+            ([format, more @ ..], _) => (format, more),
+            ([], []) => return Err(ConfigError::new("names no format")),
+            ([], [.., last]) => {
+                return Err(ConfigError::new(format!("\"{last}\" needs a format after it"))
+                    .hint("\"auto\" tries those it knows"));
             }
+        };
+        let Some(format) = FORMATS.iter().find(|known| known.name == *format) else {
+            let known = FORMATS.iter().map(|format| format.name);
+            let known: Vec<&str> = known.chain(WRAPPERS.iter().map(|row| row.name)).collect();
+            return Err(unknown("format", format, &known));
+        };
+        if let Some(second) = more.first() {
+            return Err(match is_wrapper(second) {
+                true => ConfigError::new(format!("\"{second}\" stands after the format"))
+                    .hint("what a value is wrapped in stands first, outermost first"),
+                false => ConfigError::new(format!("\"{second}\" is one format too many"))
+                    .hint("formats are no alternatives; \"auto\" tries those it knows"),
+            });
         }
+        if wrappers.len() > Self::MAX_WRAPPERS {
+            return Err(ConfigError::new(format!(
+                "{} are more than the {} that a value may be wrapped in",
+                wrappers.len(),
+                Self::MAX_WRAPPERS
+            )));
+        }
+        let row = |name: &&str| WRAPPERS.iter().find(|wrapper| wrapper.name == *name);
+        Ok(Self { wrappers: wrappers.iter().filter_map(row).collect(), ..Self::of(format) })
+    }
+
+    fn of(format: &'static Format) -> Self {
+        Self { wrappers: Vec::new(), format, encrypter: None }
+    }
+
+    /// Takes the keys of the wrapper `encrypted`, where it stands; they must have the lengths of AES keys.
+    pub fn with_secrets(mut self, secrets: Option<&Secrets>) -> Result<Self, ConfigError> {
+        if !self.wrapper_names().any(|name| name == wrapper::ENCRYPTED) {
+            return Ok(self);
+        }
+        let Some(secrets) = secrets else {
+            return Err(ConfigError::new(format!(
+                "format \"{}\" needs \"session_redis_secret_file\" with the keys",
+                wrapper::ENCRYPTED
+            )));
+        };
+        self.encrypter = Some(Arc::new(Encrypter::new(secrets)?));
+        Ok(self)
     }
 
     /// Reads a stored value; the result holds at least what `wanted` names, where it stands.
     ///
-    /// An empty value is a session without names. Reading less of a value never fails where reading all of
-    /// it succeeds, and finds the same.
+    /// An empty value, also one in wrappers, is a session without names. Reading less of a value never fails
+    /// where reading all of it succeeds, and finds the same.
     pub fn decode(&self, raw: &[u8], wanted: &Wanted) -> Result<Value, Undecodable> {
-        if raw.is_empty() {
+        let mut value = Cow::Borrowed(raw);
+        for wrapper in &self.wrappers {
+            if !value.is_empty() && (wrapper.wraps)(&value) {
+                let unwrapped = (wrapper.unwrap)(&value, self.encrypter.as_deref());
+                value = Cow::Owned(unwrapped.map_err(|reason| Undecodable {
+                    format: wrapper.name,
+                    reason,
+                    looks_like: None,
+                })?);
+            }
+        }
+        if value.is_empty() {
             return Ok(Value::Object(Map::new()));
         }
-        (self.format.decode)(raw, wanted).map_err(|reason| Undecodable {
+        (self.format.decode)(&value, wanted).map_err(|reason| Undecodable {
             format: self.format.name,
             reason,
-            looks_like: FORMATS
-                .iter()
-                .find(|format| (format.begins)(raw))
-                .map(|format| format.name)
-                .filter(|name| *name != self.format.name),
+            looks_like: looks_like(&value).filter(|name| *name != self.format.name),
         })
     }
+
+    /// Reads a Redis hash, of names and values: an object whose members are decoded one by one.
+    ///
+    /// A value that is empty stands for a member that was removed, one that cannot be decoded for null. Only
+    /// where not a single one can be decoded the hash cannot: that does not depend on what is wanted.
+    pub fn decode_hash(
+        &self,
+        fields: &[(Vec<u8>, Vec<u8>)],
+        wanted: &Wanted,
+    ) -> Result<Value, Undecodable> {
+        let mut object = Map::with_capacity(wanted.names());
+        let (mut decoded, mut failed) = (false, None);
+        let there = || fields.iter().filter(|(_, value)| !value.is_empty());
+        for (name, value) in there() {
+            let part = wanted.member(name);
+            if *part == Wanted::Nothing {
+                continue;
+            }
+            let member = self.decode(value, part).map_err(|error| failed = Some(error)).ok();
+            decoded |= member.is_some();
+            object.insert(text(name).into_owned(), member.unwrap_or_default());
+        }
+        for (_, value) in there() {
+            if decoded {
+                break;
+            }
+            match self.decode(value, &Wanted::Nothing) {
+                Ok(_) => decoded = true,
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if !decoded => Err(error),
+            _ => Ok(Value::Object(object)),
+        }
+    }
+
+    fn wrapper_names(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.wrappers.iter().map(|wrapper| wrapper.name)
+    }
+}
+
+/// The first format or wrapper that a value begins like.
+fn looks_like(value: &[u8]) -> Option<&'static str> {
+    let format = FORMATS.iter().find(|format| (format.begins)(value)).map(|format| format.name);
+    format.or_else(|| Wrapper::proven(value).map(|wrapper| wrapper.name))
 }
 
 /// `raw`: the value itself.
@@ -146,9 +285,45 @@ fn raw(value: &[u8], _: &Wanted) -> Result<Value, Reason> {
     Ok(Value::String(text(value).into_owned()))
 }
 
-/// `auto`: the first format that a value begins like and in which it is well formed to its end. That does
-/// not depend on what is wanted, so that a session is read alike everywhere.
+/// `jvm`: what Java's stores of sessions write, each value by the JDK's serialization or else by Jackson, of
+/// whose type tags nothing is left.
+fn jvm(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+    jdk_or(jackson::decode, value, wanted)
+}
+
+/// `jvm_tagged`: the same with Jackson's type tags.
+fn jvm_tagged(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+    jdk_or(json::decode, value, wanted)
+}
+
+/// No JSON begins as a stream of the JDK does.
+fn jdk_or(
+    json: fn(&[u8], &Wanted) -> Result<Value, Reason>,
+    value: &[u8],
+    wanted: &Wanted,
+) -> Result<Value, Reason> {
+    let decode = if java::begins(value) { java::decode } else { json };
+    decode(value, wanted)
+}
+
+/// `auto`: what is compressed is taken out, once, where the value proves to be so; then the first format that
+/// a value begins like and in which it is well formed to its end. That does not depend on what is wanted, so
+/// that a session is read alike everywhere.
 fn auto(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+    // Before the formats: what hardly compresses still looks like one of them, behind an odd name.
+    let plain = Wrapper::proven(value).map(|wrapper| (wrapper.unwrap)(value, None));
+    match plain {
+        None => auto_plain(value, wanted),
+        Some(Ok(plain)) if plain.is_empty() => Ok(Value::Object(Map::new())),
+        Some(Ok(plain)) => auto_plain(&plain, wanted),
+        Some(Err(reason)) => match auto_plain(value, wanted) {
+            Err(Reason::Malformed) => Err(reason),
+            read => read,
+        },
+    }
+}
+
+fn auto_plain(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
     let likely = FORMATS.iter().filter(|format| (format.begins)(value));
     let mut read = likely.map(|format| (format.decode)(value, wanted));
     read.find(|read| *read != Err(Reason::Malformed)).unwrap_or(Err(Reason::Malformed))
@@ -165,6 +340,7 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
     use crate::pointer::{Pointer, Selected};
@@ -206,6 +382,21 @@ mod tests {
         }
     }
 
+    /// Checks that no part of a captured session of `format`, nor of the `others`, is a session itself.
+    pub(super) fn cut_off_is_refused(format: &str, others: &[Vec<u8>]) {
+        let Format { decode, .. } = FORMATS.iter().find(|known| known.name == format).unwrap();
+        let captured = captured().into_iter().filter(|session| session.format == format);
+        let captured: Vec<_> = captured.map(|session| session.raw).collect();
+        assert!(!captured.is_empty());
+        for session in captured.iter().chain(others) {
+            for cut in 0..session.len() {
+                for wanted in [Wanted::All, Wanted::Nothing] {
+                    assert_eq!(decode(&session[..cut], &wanted), Err(Reason::Malformed), "{cut}");
+                }
+            }
+        }
+    }
+
     /// Where a value is spoilt: a byte replaced, put in or taken away.
     pub(super) type Edit = (prop::sample::Index, u8, u8);
 
@@ -234,6 +425,22 @@ mod tests {
         expected: Value,
     }
 
+    /// The format that those files mean by these words.
+    fn format_named(words: &str) -> &str {
+        match words {
+            "php_serialize in php_serialize string (double)" | "json in php_serialize string" => {
+                "php_serialize"
+            }
+            "pickle(str: base64(pickle))" => "beaker",
+            _ if words.starts_with("django signing string") => "django_signed",
+            "marshal (flag bit 1 = marshalled, bit 2 = zlib)" => "marshal",
+            "php_msgpack" => "msgpack",
+            _ if words.starts_with("aspnet session (field data)") => "aspnet",
+            _ if words.ends_with("as a JDK-serialised ConcurrentHashMap") => "msm",
+            _ => words,
+        }
+    }
+
     /// Those of `t/data` in a format that is known here.
     pub(super) fn captured() -> Vec<Captured> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/t/data");
@@ -242,9 +449,10 @@ mod tests {
             files.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
         let told = json.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
         told.filter_map(|told: Value| {
-            let format = told["value_format"].as_str()?.to_owned();
+            let format = format_named(told["value_format"].as_str()?).to_owned();
             Pipeline::parse(&[&format]).ok()?;
-            let raw = STANDARD.decode(told["value_base64"].as_str()?).unwrap();
+            let raw = told["value_base64"].as_str().or(told["hash_base64"]["data"].as_str())?;
+            let raw = STANDARD.decode(raw).unwrap();
             let name = told["name"].as_str().unwrap().to_owned();
             Some(Captured { name, format, raw, expected: told["expected"].clone() })
         })
@@ -270,7 +478,7 @@ mod tests {
     }
 
     /// A pointer to each value in `value`.
-    fn places(value: &Value) -> Vec<String> {
+    pub(super) fn places(value: &Value) -> Vec<String> {
         let below: Vec<(String, &Value)> = match value {
             Value::Array(elements) => {
                 elements.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect()
@@ -367,7 +575,7 @@ mod tests {
     #[test]
     fn an_empty_value_is_a_session_without_names() {
         for format in FORMATS {
-            let value = Pipeline { format }.decode(b"", &Wanted::All);
+            let value = Pipeline::of(format).decode(b"", &Wanted::All);
             assert_eq!(value, Ok(Value::Object(Map::new())), "{}", format.name);
         }
     }
@@ -382,9 +590,194 @@ mod tests {
     #[test]
     fn names_are_checked() {
         let error = |names: &[&str]| Pipeline::parse(names).unwrap_err().to_string();
-        assert!(error(&["phpserialize"]).contains("did you mean \"php_serialize\"?"));
+        let unknown = error(&["phpserialize"]);
+        assert!(unknown.contains("did you mean \"php_serialize\"?"), "{unknown}");
+        assert!(unknown.contains("php_binary") && unknown.contains("base64"), "{unknown}");
+        assert!(error(&["zlb", "json"]).contains("unknown format \"zlb\"; did you mean \"zlib\"?"));
         assert!(error(&["json", "php"]).contains("\"php\" is one format too many"));
-        assert_eq!(Pipeline::parse(&["auto"]), Ok(Pipeline::default()));
-        assert_ne!(Pipeline::parse(&["json"]), Ok(Pipeline::default()));
+        assert_eq!(
+            error(&["zlib"]),
+            "\"zlib\" needs a format after it; \"auto\" tries those it knows"
+        );
+        assert!(error(&["json", "zlib"]).contains("\"zlib\" stands after the format"));
+        assert!(error(&["base64", "json", "zlib", "php"]).contains("\"zlib\" stands after"));
+        assert_eq!(
+            error(&["base64", "base64", "base64", "base64", "base64", "json"]),
+            "5 are more than the 4 that a value may be wrapped in"
+        );
+        assert!(Pipeline::parse(&["base64", "base64", "base64", "zlib", "json"]).is_ok());
+        assert!(error(&[]).contains("no format"));
+    }
+
+    #[test]
+    fn pipelines_are_equal_by_names_and_keys() {
+        let pipeline = |names: &[&str]| Pipeline::parse(names).unwrap();
+        assert_eq!(pipeline(&["auto"]), Pipeline::default());
+        assert_ne!(pipeline(&["json"]), Pipeline::default());
+        assert_ne!(pipeline(&["zlib", "json"]), pipeline(&["json"]));
+        assert_ne!(pipeline(&["zlib", "base64", "json"]), pipeline(&["base64", "zlib", "json"]));
+        let keyed = |key: &str| {
+            let secrets = Secrets::parse_args(&[key]).unwrap();
+            pipeline(&["encrypted", "json"]).with_secrets(Some(&secrets)).unwrap()
+        };
+        assert_eq!(keyed(KEY), keyed(KEY));
+        assert_ne!(keyed(KEY), keyed("0123456789abcdef"));
+        assert_ne!(keyed(KEY), pipeline(&["encrypted", "json"]));
+    }
+
+    /// `{"uid":7}`, compressed by zlib, and that in base64.
+    const ZLIB: &[u8] = b"\x78\x9c\xab\x56\x2a\xcd\x4c\x51\xb2\x32\xaf\x05\x00\x0f\x2a\x02\xf0";
+    const BASE64_ZLIB: &[u8] = b"eJyrVirNTFGyMq8FAA8qAvA=";
+
+    #[test]
+    fn wrappers_are_taken_off_in_their_order() {
+        let read = |names: &[&str], raw: &[u8]| {
+            let read = Pipeline::parse(names).unwrap().decode(raw, &Wanted::All);
+            read.map_err(|error| error.to_string())
+        };
+        let session = Ok(json!({ "uid": 7 }));
+        assert_eq!(read(&["zlib", "json"], ZLIB), session);
+        assert_eq!(read(&["base64", "zlib", "json"], BASE64_ZLIB), session);
+        assert_eq!(read(&["base64", "zlib", "auto"], BASE64_ZLIB), session);
+        assert_eq!(
+            read(&["zlib", "base64", "json"], BASE64_ZLIB),
+            Err("value of format \"json\" expected, it begins like \"zlib\"".to_owned())
+        );
+        // What is stored as it is.
+        for name in ["zlib", "gzip", "zstd", "lz4", "lzf"] {
+            assert_eq!(read(&[name, "json"], b"{\"uid\":7}"), session, "{name}");
+        }
+        let expected = "value of format \"zlib\" expected, it is malformed or cut off";
+        assert_eq!(read(&["zlib", "json"], &ZLIB[..9]), Err(expected.to_owned()));
+        assert_eq!(
+            read(&["base64", "json"], b"{\"uid\":7}"),
+            Err("value of format \"base64\" expected, it is malformed or cut off".to_owned())
+        );
+        // One byte, and its repetition over and over.
+        let bomb = [&b"\x00a"[..], &b"\xe0\xff\x00".repeat(4096)].concat();
+        assert_eq!(
+            read(&["lzf", "json"], &bomb),
+            Err("value of format \"lzf\" expected, what it holds expands too far".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_captured_session_that_django_redis_compressed() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/t/data/django-redis-json-zlib.json");
+        let told: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let raw = STANDARD.decode(told["value_base64"].as_str().unwrap()).unwrap();
+        for names in [&["zlib", "json"][..], &["auto"]] {
+            let session = Pipeline::parse(names).unwrap().decode(&raw, &Wanted::All).unwrap();
+            assert!(same(&session, &told["expected"]), "{names:?}: {session}");
+        }
+    }
+
+    #[test]
+    fn auto_takes_off_one_wrapper_that_proves_itself() {
+        let read = |raw: &[u8]| decode_as("auto", raw);
+        let bytes = |base64: &str| STANDARD.decode(base64).unwrap();
+        assert_eq!(read(ZLIB), Ok(json!({ "uid": 7 })));
+        assert_eq!(read(&bytes("KLUv/SAIQQAAdWlkfGk6Nzs=")), Ok(json!({ "uid": 7 })));
+        assert_eq!(read(&bytes("ywgAAACAdWlkfGk6Nzs=")), Ok(json!({ "uid": 7 })));
+        // In zlib twice, and in base64.
+        assert_eq!(read(&bytes("eJyrmLM6TOusT+Amo/WsDPxaTB8AQRUGbQ==")), Err(Reason::Malformed));
+        assert_eq!(read(BASE64_ZLIB), Err(Reason::Malformed));
+        // What only begins so.
+        assert_eq!(read(b"hC|i:7;"), Ok(json!({ "hC": 7 })));
+        let looks_like = |raw| {
+            let json = Pipeline::parse(&["json"]).unwrap();
+            json.decode(raw, &Wanted::Nothing).unwrap_err().looks_like
+        };
+        assert_eq!(looks_like(ZLIB), Some("zlib"));
+        parts_agree(auto, ZLIB, &["/uid", "/x"]);
+    }
+
+    #[test]
+    fn an_empty_value_in_wrappers_is_a_session_without_names() {
+        let nothing = Ok(json!({}));
+        for (names, raw) in [
+            (&["zlib", "json"][..], &b"x\x9c\x03\x00\x00\x00\x00\x01"[..]),
+            (&["auto"], b"x\x9c\x03\x00\x00\x00\x00\x01"),
+            (&["base64", "zlib", "php"], b"eJwDAAAAAAE="),
+            (&["base64", "zlib", "php"], b""),
+            (&["encrypted", "php_serialize"], b""),
+        ] {
+            assert_eq!(Pipeline::parse(names).unwrap().decode(raw, &Wanted::All), nothing);
+        }
+    }
+
+    fn fields(fields: &[(&str, &str)]) -> Vec<(Vec<u8>, Vec<u8>)> {
+        fields
+            .iter()
+            .map(|(name, raw)| (name.as_bytes().to_vec(), raw.as_bytes().to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn a_hash_is_an_object_of_what_its_fields_hold() {
+        let json = Pipeline::parse(&["json"]).unwrap();
+        let all = fields(&[("a", "{\"b\":[1,2]}"), ("c", "7"), ("removed", ""), ("odd", "{")]);
+        let read = |texts: &[&str]| json.decode_hash(&all, &Wanted::of(&pointers(texts)));
+        assert_eq!(
+            json.decode_hash(&all, &Wanted::All),
+            Ok(json!({ "a": { "b": [1, 2] }, "c": 7, "odd": null }))
+        );
+        assert_eq!(read(&["/a/b/1"]), Ok(json!({ "a": { "b": [null, 2] } })));
+        assert_eq!(read(&["/odd", "/removed", "/x"]), Ok(json!({ "odd": null })));
+        assert_eq!(json.decode_hash(&all, &Wanted::Nothing), Ok(json!({})));
+    }
+
+    #[test]
+    fn a_hash_of_which_no_field_can_be_decoded_is_not_either() {
+        let json = Pipeline::parse(&["json"]).unwrap();
+        let odd = fields(&[("a", "uid|i:5;"), ("gone", "")]);
+        for wanted in [Wanted::All, Wanted::Nothing, Wanted::of(&pointers(&["/a"]))] {
+            let error = json.decode_hash(&odd, &wanted).unwrap_err().to_string();
+            assert_eq!(error, "value of format \"json\" expected, it begins like \"php\"");
+        }
+        for nothing in [fields(&[]), fields(&[("gone", "")])] {
+            assert_eq!(json.decode_hash(&nothing, &Wanted::All), Ok(json!({})));
+        }
+    }
+
+    /// 32 bytes from 0 on.
+    const KEY: &str = "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+    #[test]
+    fn encrypted_sessions_of_laravel() {
+        // Made by PHP as Laravel's cache and `EncryptedStore` do: of an array, and of JSON.
+        const ARRAY: &[u8] = br#"s:288:"eyJpdiI6ImQrbStaby9JbmNFTzFOazdSZVFkMFE9PSIsInZhbHVlIjoiSmlUL2twdE50eGoxaitWanJDNDJmazdva290Q0R0R053VmhXMHAzQ3p1ZDZoblQwcFkyOUZCM09SOTBxZFBHWjlRZzlaWm1uVmpHY1puemQzSndCdmc9PSIsIm1hYyI6IjY1ZmU0ZTMzYjE4NThiZWNiNDE5ZjY1Yzg5YTJlMDFkNmQ4NjU5YjczYWJkNzUwOWYxNDQ3NzFhNTJlYTcwNTMiLCJ0YWciOiIifQ==";"#;
+        const JSON: &[u8] = br#"s:164:"eyJpdiI6IkNvYzZZSkVGNEE1THY4cEsiLCJ2YWx1ZSI6ImxLV2xZbllFQmNvTEdENkRXTE1zdkdhSW5DT3pSV00vbThGNGRDcFlHZXQ4IiwibWFjIjoiIiwidGFnIjoiY2U1d2VHb24reWE0dTM1ajJhSDh6QT09In0=";"#;
+        let secrets = Secrets::parse_args(&["0123456789abcdef", KEY]).unwrap();
+        let pipeline = |format| Pipeline::parse(&["encrypted", format]).unwrap();
+        let read = |format, raw: &[u8]| {
+            pipeline(format).with_secrets(Some(&secrets)).unwrap().decode(raw, &Wanted::All)
+        };
+        let session = Ok(json!({ "uid": 7, "name": "\u{738b}" }));
+        assert_eq!(read("php_serialize", ARRAY), session);
+        assert_eq!(read("json", JSON), session);
+        assert_eq!(read("auto", ARRAY), session);
+        assert_eq!(read("auto", JSON), session);
+        let error = "value of format \"encrypted\" expected, it is malformed or cut off";
+        assert_eq!(read("json", b"{}").unwrap_err().to_string(), error);
+        let without = pipeline("json").decode(JSON, &Wanted::All);
+        assert_eq!(without.unwrap_err().to_string(), error);
+    }
+
+    #[test]
+    fn what_is_encrypted_needs_keys() {
+        let pipeline = |names: &[&str]| Pipeline::parse(names).unwrap();
+        let secrets = Secrets::parse_args(&["no key"]).unwrap();
+        assert_eq!(
+            pipeline(&["encrypted", "json"]).with_secrets(None).unwrap_err().to_string(),
+            "format \"encrypted\" needs \"session_redis_secret_file\" with the keys"
+        );
+        assert_eq!(
+            pipeline(&["encrypted", "json"]).with_secrets(Some(&secrets)).unwrap_err().to_string(),
+            "secret 1: APP_KEY must be 16 or 32 bytes after \"base64:\""
+        );
+        let json = pipeline(&["zlib", "json"]);
+        assert_eq!(json.clone().with_secrets(Some(&secrets)), Ok(json.clone()));
+        assert_eq!(json.clone().with_secrets(None), Ok(json));
     }
 }

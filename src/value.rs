@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 
 use serde::Serialize;
@@ -23,6 +24,18 @@ pub enum Expression {
     Text(String),
     /// A string with nginx variables.
     Template(String),
+}
+
+/// As it is written.
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pointer(pointer) => f.write_str(pointer.as_str()),
+            Self::User => f.write_str("@user"),
+            Self::Text(text) => write!(f, "text:{text}"),
+            Self::Template(text) => f.write_str(text),
+        }
+    }
 }
 
 impl Expression {

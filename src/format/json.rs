@@ -73,7 +73,7 @@ impl<'t> Reader<'t> {
             (_, [b'[', rest @ ..]) => self.array(rest, wanted, depth),
             // Pointers go on into what holds no values.
             (Wanted::Some(_), rest) => Some((Value::Null, skip(rest, depth)?)),
-            (Wanted::All, rest) => {
+            (Wanted::All | Wanted::Described, rest) => {
                 let (scalar, rest) = scalar(rest)?;
                 Some((self.scalar(scalar)?, rest))
             }

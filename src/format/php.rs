@@ -5,14 +5,18 @@
 
 #![forbid(unsafe_code)]
 
+mod convention;
 mod lexer;
 mod reader;
 
 use serde_json::{Map, Value};
 
-use self::lexer::{Key, Lexer, Slots, Token};
+use self::lexer::{Lexer, Slots, Token};
 use self::reader::Reader;
-use super::{Reason, Wanted};
+use super::{json, Reason, Wanted};
+
+pub(super) use self::convention::float;
+pub(super) use self::lexer::Key;
 
 /// How a handler lays out a session; each names its values itself but `php_serialize`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +35,15 @@ pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
 }
 
 /// Handler `php_serialize`. What it writes is an array; any other value is read as well.
+///
+/// A framework that keeps its sessions in its own cache serialises an array, or writes it as JSON, and has
+/// the cache serialise that text once more (ThinkPHP 6, Laravel): then it is read twice.
 pub(super) fn decode_serialize(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    Layout::Whole.decode(array_in_string(raw).unwrap_or(raw), wanted)
+    match sole_text(raw) {
+        Some(session @ [b'a', b':', ..]) => Layout::Whole.decode(session, wanted),
+        Some(session @ [b'{', ..]) => json::decode(session, wanted),
+        _ => Layout::Whole.decode(raw, wanted),
+    }
 }
 
 /// Handler `php_binary`.
@@ -64,12 +75,11 @@ pub(super) fn begins_binary(raw: &[u8]) -> bool {
     value.is_some_and(begins_serialize)
 }
 
-/// The array in a string: a framework that keeps its sessions in its own cache serialises an array and has
-/// the cache serialise that once more (ThinkPHP 6, Laravel).
-fn array_in_string(raw: &[u8]) -> Option<&[u8]> {
+/// The text that `raw` is, where it is nothing else.
+fn sole_text(raw: &[u8]) -> Option<&[u8]> {
     let mut lexer = Lexer::new(raw);
     match lexer.token() {
-        Ok(Token::Text(text)) if lexer.is_done() && text.starts_with(b"a:") => Some(text),
+        Ok(Token::Text(text)) if lexer.is_done() => Some(text),
         _ => None,
     }
 }
@@ -144,6 +154,32 @@ mod tests {
         assert_eq!(whole(r#"s:17:"a:1:{s:1:"n";i:7;";"#), Err(Reason::Malformed));
         assert_eq!(whole(r#"s:4:"i:7;";"#), Ok(json!("i:7;")));
         assert_eq!(whole(r#"a:1:{i:0;s:6:"a:0:{}";}"#), Ok(json!(["a:0:{}"])));
+    }
+
+    #[test]
+    fn json_that_was_serialised() {
+        assert_eq!(whole(r#"s:15:"{"n":[7,"\u00e9"]}";"#), Err(Reason::Malformed));
+        assert_eq!(whole(r#"s:18:"{"n":[7,"\u00e9"]}";"#), Ok(json!({ "n": [7, "é"] })));
+        assert_eq!(whole(r#"s:5:"{"n":";"#), Err(Reason::Malformed));
+        assert_eq!(whole(r#"a:1:{i:0;s:2:"{}";}"#), Ok(json!(["{}"])));
+        assert_eq!(whole(r#"s:2:"[]";"#), Ok(json!("[]")));
+    }
+
+    #[test]
+    fn a_class_is_given_where_it_is_asked_for() {
+        let value = br#"user|O:8:"App\User":1:{s:2:"id";i:7;}same|r:1;list|a:1:{i:0;O:1:"B":0:{}}"#;
+        let part = |wanted: &[&str]| decode(value, &Wanted::of(&pointers(wanted))).unwrap();
+        let class = json!({"@class": "App\\User", "id": 7});
+        let described = json!({"user": class, "same": class, "list": [{"@class": "B"}]});
+        assert_eq!(decode(value, &Wanted::Described), Ok(described));
+        assert_eq!(
+            part(&["/user/@class", "/list/0/@class"]),
+            json!({"user": {"@class": "App\\User"}, "list": [{"@class": "B"}]})
+        );
+        assert_eq!(part(&["/same/@class"]), json!({"same": {"@class": "App\\User"}}));
+        assert_eq!(part(&["/user/id"]), json!({"user": {"id": 7}}));
+        let hidden = br#"O:1:"A":1:{s:6:"@class";i:1;}"#;
+        assert_eq!(decode_serialize(hidden, &Wanted::Described), Ok(json!({"@class": 1})));
     }
 
     #[test]
@@ -388,7 +424,8 @@ mod tests {
             any::<bool>().prop_map(|b| (format!("b:{};", u8::from(b)), Value::from(b))),
             any::<i64>().prop_map(|n| (format!("i:{n};"), Value::from(n))),
             any::<f64>().prop_map(|n| (format!("d:{n:?};"), Value::from(n))),
-            "\\PC{0,4}".prop_map(|s| (format!("s:{}:\"{s}\";", s.len()), Value::from(s))),
+            // What begins so is a session within a string.
+            "([^{a]\\PC{0,3})?".prop_map(|s| (format!("s:{}:\"{s}\";", s.len()), Value::from(s))),
         ];
         leaf.prop_recursive(4, 40, 5, |inner| {
             let members = proptest::collection::btree_map("[a-c]{0,2}", inner.clone(), 0..5);

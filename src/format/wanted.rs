@@ -14,6 +14,8 @@ pub enum Wanted {
     Nothing,
     /// The value and all below it.
     All,
+    /// As `All`, and of each object the name of its class.
+    Described,
     /// Some of what is below the value.
     Some(Members),
 }
@@ -31,6 +33,9 @@ pub struct Members {
 }
 
 impl Wanted {
+    /// The name by which the class of an object is asked for, where the object has no such member itself.
+    pub const CLASS: &'static str = "@class";
+
     /// What `pointers` reach.
     pub fn of<'p>(pointers: impl IntoIterator<Item = &'p Pointer>) -> Self {
         pointers
@@ -47,7 +52,7 @@ impl Wanted {
     #[inline(always)]
     pub(super) fn member(&self, name: &[u8]) -> &Self {
         match self {
-            Self::Nothing | Self::All => self,
+            Self::Nothing | Self::All | Self::Described => self,
             Self::Some(members) if members.lengths & length(name) == 0 => &members.each,
             Self::Some(members) => members.named_or_each(name),
         }
@@ -56,7 +61,7 @@ impl Wanted {
     /// How many members are wanted by their names: what a reader makes room for.
     pub(super) fn names(&self) -> usize {
         match self {
-            Self::Nothing | Self::All => 0,
+            Self::Nothing | Self::All | Self::Described => 0,
             Self::Some(members) => members.named.len(),
         }
     }
@@ -64,7 +69,7 @@ impl Wanted {
     /// What is wanted of the element at `index`; like [`member`](Self::member), whatever the container is.
     pub(super) fn element(&self, index: usize) -> &Self {
         match self {
-            Self::Nothing | Self::All => self,
+            Self::Nothing | Self::All | Self::Described => self,
             Self::Some(members) if index >= members.reach => &members.each,
             Self::Some(members) => members.at(index).unwrap_or(&members.each),
         }
@@ -74,8 +79,17 @@ impl Wanted {
     pub(super) fn ends_before(&self, index: usize) -> bool {
         match self {
             Self::Nothing => true,
-            Self::All => false,
+            Self::All | Self::Described => false,
             Self::Some(members) => index >= members.reach && *members.each == Self::Nothing,
+        }
+    }
+
+    /// Whether the class of an object is wanted, too.
+    pub(super) fn class(&self) -> bool {
+        match self {
+            Self::Nothing | Self::All => false,
+            Self::Described => true,
+            Self::Some(members) => members.named(Self::CLASS.as_bytes()).is_some(),
         }
     }
 
@@ -101,6 +115,7 @@ impl Wanted {
 
     fn union(&self, other: &Self) -> Self {
         match (self, other) {
+            (Self::Described, _) | (_, Self::Described) => Self::Described,
             (Self::All, _) | (_, Self::All) => Self::All,
             (Self::Nothing, some) | (some, Self::Nothing) => some.clone(),
             (Self::Some(one), Self::Some(two)) => Self::Some(one.union(two)),

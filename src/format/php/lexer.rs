@@ -5,8 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use super::convention::unmarked;
 use crate::format::{text, Reason, Wanted, MAX_DEPTH};
 
 /// The next token of a value; of arrays and objects their beginning, up to `{`.
@@ -20,7 +22,7 @@ pub(super) enum Token<'r> {
     Text(&'r [u8]),
     /// With the number of its elements.
     Array(usize),
-    /// With the number of its properties; its class is left out.
+    /// With the number of its properties; [`Lexer::class_at`] tells its class.
     Object(usize),
     /// What an object of a class with its own format holds; its class is left out.
     Opaque(&'r [u8]),
@@ -35,17 +37,27 @@ pub(super) enum Token<'r> {
 
 /// The key of an element, or a property's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key<'r> {
+pub(in crate::format) enum Key<'r> {
+    /// Of an array.
     Int(i64),
+    /// Bytes, mostly UTF-8.
     Text(&'r [u8]),
 }
 
-impl Key<'_> {
+impl<'r> Key<'r> {
     /// The name of a member in JSON.
     pub(super) fn name(self) -> String {
         match self {
             Self::Int(key) => key.to_string(),
             Self::Text(key) => text(key).into_owned(),
+        }
+    }
+
+    /// The name as bytes, before [`text`].
+    pub(in crate::format) fn bytes(self) -> Cow<'r, [u8]> {
+        match self {
+            Self::Int(key) => Cow::Owned(key.to_string().into_bytes()),
+            Self::Text(key) => Cow::Borrowed(key),
         }
     }
 
@@ -61,12 +73,13 @@ impl Key<'_> {
         }
     }
 
-    /// A property's name without the mark of its visibility: `\0*\0name` protected, `\0Class\0name` private.
+    /// [`unmarked`], of a property's name.
     #[inline(always)]
-    pub(super) fn unmarked(self) -> Self {
-        let Self::Text([0, marked @ ..]) = self else { return self };
-        let end = marked.iter().position(|b| *b == 0);
-        end.and_then(|end| marked.get(end + 1..)).map_or(self, Self::Text)
+    pub(in crate::format) fn unmarked(self) -> Self {
+        match self {
+            Self::Text(name) => Self::Text(unmarked(name)),
+            Self::Int(_) => self,
+        }
     }
 }
 
@@ -134,6 +147,13 @@ impl<'r> Lexer<'r> {
     /// reader's frames are many, and should be small.
     pub(super) fn value(&mut self) -> Result<Token<'r>, Reason> {
         self.next_value()
+    }
+
+    /// The class of the object at a place that was walked over before.
+    pub(super) fn class_at(&self, at: usize) -> Result<&'r [u8], Reason> {
+        let mut there = self.back_at(at);
+        there.take(b"O:".len())?;
+        there.walked(quoted(there.rest, b':'))
     }
 
     pub(super) fn key(&mut self) -> Result<Key<'r>, Reason> {

@@ -5,8 +5,9 @@
 use std::iter::successors;
 use std::ops::Range;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
+use super::convention::float;
 use super::lexer::{Key, Lexer, Slots, Token};
 use super::Layout;
 use crate::format::{text, Reason, Wanted, MAX_DEPTH};
@@ -60,10 +61,12 @@ impl<'r> Reader<'r> {
             }
             Token::Array(count) => self.array(count, wanted, &enter(start, open)?)?,
             Token::Object(count) => {
+                let open = enter(start, open)?;
+                let class = wanted.class().then(|| self.class(start)).transpose()?;
                 let mut left = count;
                 let property =
                     |lexer: &mut Lexer<'r>| Ok(lexer.next_key(&mut left)?.map(Key::unmarked));
-                self.members(None, wanted, &enter(start, open)?, property)?
+                self.members(class, wanted, &open, property)?
             }
             Token::Reference { slot, .. } => self.reference(start, slot, wanted, open)?,
         })
@@ -107,6 +110,12 @@ impl<'r> Reader<'r> {
         }
         self.lexer.end()?;
         Ok(Value::Object(known.unwrap_or_default()))
+    }
+
+    /// The member that tells the class of the object at `start`.
+    fn class(&self, start: usize) -> Result<Map<String, Value>, Reason> {
+        let class = text(self.lexer.class_at(start)?).into_owned();
+        Ok(Map::from_iter([(Wanted::CLASS.to_owned(), Value::String(class))]))
     }
 
     /// Reads again the value that a reference at `at` names; null in place of one that holds the reference.
@@ -163,14 +172,4 @@ fn enter<'o>(start: usize, outer: Option<&'o Open<'o>>) -> Result<Open<'o>, Reas
 
 fn depth(open: Option<&Open<'_>>) -> usize {
     open.map_or(0, |open| open.depth)
-}
-
-/// JSON has no infinities: they are PHP's words for them.
-fn float(number: f64) -> Value {
-    match Number::from_f64(number) {
-        Some(number) => Value::Number(number),
-        None if number.is_nan() => Value::from("NAN"),
-        None if number > 0.0 => Value::from("INF"),
-        None => Value::from("-INF"),
-    }
 }

@@ -1,0 +1,105 @@
+//! Sessions in Rails' cache (`config.session_store :cache_store`): what ActiveSupport wraps a value in there,
+//! as its `cache/entry.rb`, `cache/coder.rb` and `cache/serializer_with_fallback.rb` tell.
+//!
+//! Up to 6.1 an entry is an object whose value may be compressed; 7.0 writes the parts of an entry as a list
+//! behind a byte that says whether all is compressed; 7.1 has a header of its own. Whether an entry has
+//! expired is for the store to know, whose keys expire with them.
+
+#![forbid(unsafe_code)]
+
+use serde_json::Value;
+
+use super::reader::Reader;
+use crate::format::cursor::Cursor;
+use crate::format::graph::{Graph, Id, Node};
+use crate::format::wrapper::inflate;
+use crate::format::{text, Reason, Wanted};
+
+/// The value of an entry that is an object.
+pub(super) enum Entry<'g> {
+    Plain(Id),
+    Compressed(&'g [u8]),
+}
+
+/// Reads a session from an entry of 7.0 or later; `None`: it is none.
+pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Option<Result<Value, Reason>> {
+    Some(match raw {
+        [0, 0x11, entry @ ..] => with_header(entry, wanted),
+        [0, list @ ..] => first(list, wanted),
+        [1, compressed @ ..] => inflate(compressed).and_then(|list| first(&list, wanted)),
+        _ => return None,
+    })
+}
+
+/// Whether `raw` begins as an entry of 7.0 or later does.
+pub(super) fn begins(raw: &[u8]) -> bool {
+    matches!(raw, [0, 0x11, 1..=4 | 0x81..=0x84, ..] | [0, 4, 8, b'[', ..] | [1, 0x78, ..])
+}
+
+/// The entry that an object is, if it is one. Rails 4 had shorter names.
+pub(super) fn entry<'g>(graph: &'g Graph<'_>, root: Id) -> Option<Entry<'g>> {
+    let Node::Object { class, fields } = graph.get(root) else { return None };
+    if **class != *b"ActiveSupport::Cache::Entry" {
+        return None;
+    }
+    let field = |name: &str, short: &str| {
+        let named = |field: &[u8]| field == name.as_bytes() || field == short.as_bytes();
+        fields.iter().find(|(field, _)| named(field)).map(|(_, id)| *id)
+    };
+    let value = field("value", "v")?;
+    let compressed = field("compressed", "c").map(|id| graph.get(id));
+    Some(match (compressed, graph.get(value)) {
+        (Some(Node::Leaf(Value::Bool(true))), Node::Text(bytes)) => Entry::Compressed(bytes),
+        _ => Entry::Plain(value),
+    })
+}
+
+impl Entry<'_> {
+    /// Reads the session of an entry in `graph`.
+    pub(super) fn decode(self, graph: &Graph<'_>, wanted: &Wanted) -> Result<Value, Reason> {
+        match self {
+            Self::Plain(id) => graph.value(id, wanted),
+            Self::Compressed(bytes) => value(&inflate(bytes)?, wanted),
+        }
+    }
+}
+
+/// 7.1: the kind of the value, when it expires, the length of its version or -1, its version, the value.
+fn with_header(entry: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+    const COMPRESSED: u8 = 0x80;
+    let mut input = Cursor::new(entry);
+    let kind = input.byte()?;
+    let _expires = input.take(8)?;
+    let length = input.take(4)?.try_into().map(i32::from_le_bytes);
+    let _version = input.take(length.map_or(0, |length| usize::try_from(length).unwrap_or(0)))?;
+    let held = input.take(input.left())?;
+    let inflated;
+    let held = match kind & COMPRESSED {
+        0 => held,
+        _ => {
+            inflated = inflate(held)?;
+            &inflated
+        }
+    };
+    match kind & !COMPRESSED {
+        1 => value(held, wanted),
+        2..=4 => Ok(Value::String(text(held).into_owned())),
+        _ => Err(Reason::Malformed),
+    }
+}
+
+/// 7.0: the value is the first of a list; parts that are nil may be missing from its end.
+fn first(list: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+    let (graph, root) = Reader::read(list)?;
+    match graph.get(root) {
+        Node::List(parts) => {
+            parts.first().map_or(Ok(Value::Null), |value| graph.value(*value, wanted))
+        }
+        _ => Err(Reason::Malformed),
+    }
+}
+
+fn value(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+    let (graph, root) = Reader::read(raw)?;
+    graph.value(root, wanted)
+}
