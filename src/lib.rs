@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod explain;
 pub mod format;
 pub mod framework;
 pub mod inject;
@@ -20,6 +21,7 @@ pub mod require;
 pub mod route;
 pub mod session;
 pub mod store;
+pub mod stored;
 pub mod value;
 
 #[cfg(feature = "module")]

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::config::{option_name, unknown, ConfigError};
@@ -43,6 +45,20 @@ pub enum Test {
 pub struct CookiePattern {
     name: String,
     open: bool,
+}
+
+/// As it is told: what is looked at and what is asked of it.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.value)?;
+        match &self.test {
+            Test::True => Ok(()),
+            Test::Is(word) => write!(f, " is {word}"),
+            Test::IsNot(word) => write!(f, " isnot {word}"),
+            Test::Has(word) => write!(f, " has {word}"),
+            Test::In(words) => write!(f, " in {}", words.join(" ")),
+        }
+    }
 }
 
 impl Condition {

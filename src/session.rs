@@ -1,14 +1,16 @@
 //! Whose session a request belongs to: from what it carries, a cookie as a rule, to the store's key.
 //!
 //! [`source`] and [`cookie`] find the bytes, [`identity`] makes a [`id::SessionId`] of them as the framework
-//! would that set them ([`signature`], [`secrets`]), [`key`] digests where a key is not plain prefix and id.
+//! would that set them ([`scheme`], [`secrets`]), [`key`] digests where a key is not plain prefix and id.
 
 #![forbid(unsafe_code)]
 
+mod cipher;
 pub mod cookie;
+pub mod envelope;
 pub mod id;
 pub mod identity;
 pub mod key;
+pub mod scheme;
 pub mod secrets;
-pub mod signature;
 pub mod source;

@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Framework, Options, Refresh, Row};
+use super::{Framework, Options, Refresh, Row, User};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::pointer::Pointer;
-use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
-use crate::session::signature::Signing;
+use crate::session::key::KeyForm;
+use crate::session::scheme::Scheme;
 
 pub(super) const ROW: Row =
     Row { names: &["express", "nestjs"], options: &[("prefix", "sess:")], build };
@@ -17,27 +17,24 @@ pub(super) const ROW: Row =
 const DAY_MS: u64 = 86_400_000;
 
 fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
-    let identity = Identity {
-        // node's `cookie` assigns a name once.
-        pick: Pick::First,
-        unquote: true,
-        signing: Signing::CookieSignature { prefix: "s:" },
-        rule: IdRule::default(),
-    };
+    let plain = Framework::plain(options.framework);
     Ok(Framework {
-        name: options.framework,
         cookies: vec!["connect.sid".to_owned()],
-        signed: identity.signing.needs_secret(),
-        identity,
-        key: Some(options.get("prefix").to_owned()),
+        // node's `cookie` assigns a name once.
+        identity: Identity {
+            pick: Pick::First,
+            scheme: Scheme::CookieSignature { prefix: "s:" },
+            ..plain.identity
+        },
+        key: Some(KeyForm::prefixed(options.get("prefix"))),
         format: Some(Pipeline::parse(&["json"])?),
-        user: Some(Pointer::parse("/passport/user")?),
-        root: None,
+        user: Some(User::at(Pointer::parse("/passport/user")?)),
         // express-session sets the cookie's end anew on each request, connect-redis' touch takes it over.
         refresh: Some(Refresh::Stored {
             at: Pointer::parse("/cookie/originalMaxAge")?,
             default: DAY_MS,
         }),
+        ..plain
     })
 }
 
@@ -46,15 +43,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::framework::tests::id;
     use crate::session::id::Invalid;
 
     #[test]
     fn nothing_is_taken_that_is_not_signed() {
         let express = Framework::parse(&["express"]).unwrap();
         assert_eq!(express.cookies, ["connect.sid"]);
-        assert!(express.signed);
-        let unsigned = b"5caS6ncLjt3AtX2RQWNYQuTRD1-OOpNn";
-        assert_eq!(express.identity.verify(unsigned, None), Err(Invalid::Unsigned));
+        assert!(express.identity.scheme.needs_secret());
+        let unsigned = "5caS6ncLjt3AtX2RQWNYQuTRD1-OOpNn";
+        assert_eq!(id(&express, unsigned, &[]), Err(Invalid::Unsigned));
     }
 
     #[test]

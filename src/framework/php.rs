@@ -7,13 +7,17 @@ use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
-use crate::session::signature::Signing;
+use crate::session::key::KeyForm;
+use crate::session::scheme::Scheme;
 
 pub(super) const ROW: Row = Row {
     names: &["php"],
     options: &[("prefix", "PHPREDIS_SESSION:"), ("handler", "auto")],
     build,
 };
+
+/// `session.serialize_handler`, each by the name of its format.
+const HANDLERS: &[&str] = &["auto", "php", "php_serialize", "php_binary", "igbinary", "msgpack"];
 
 /// `session.name`.
 pub(super) const COOKIE: &str = "PHPSESSID";
@@ -23,30 +27,28 @@ pub(super) const COOKIE: &str = "PHPSESSID";
 pub(super) const IDENTITY: Identity = Identity {
     pick: Pick::First,
     unquote: false,
-    signing: Signing::None,
+    url_decode: true,
+    scheme: Scheme::Plain,
     rule: IdRule::new("A-Za-z0-9,-", 22, 256),
 };
 
 fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
-    let handler = options.one_of("handler", &["auto", "php", "php_serialize", "php_binary"])?;
+    let handler = options.one_of("handler", HANDLERS)?;
     Ok(Framework {
-        name: options.framework,
         cookies: vec![COOKIE.to_owned()],
         identity: IDENTITY,
-        key: Some(options.get("prefix").to_owned()),
+        key: Some(KeyForm::prefixed(options.get("prefix"))),
         format: Some(Pipeline::parse(&[handler])?),
-        user: None,
-        root: None,
-        signed: false,
         // `session.gc_maxlifetime`, which each request sets anew, that of a reader too.
         refresh: Some(Refresh::Fixed(1_440_000)),
+        ..Framework::plain(options.framework)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framework::tests::{key, refused};
+    use crate::framework::tests::{id, key, refused};
     use crate::session::id::Invalid;
 
     #[test]
@@ -67,12 +69,13 @@ mod tests {
 
     #[test]
     fn what_php_would_take_and_the_edge_does_not() {
-        for (id, reason) in [
+        let php = Framework::parse(&["php"]).unwrap();
+        for (value, reason) in [
             ("bad!id$", Invalid::Short),
             ("bad!id$bad!id$bad!id$bad!id$", Invalid::Alphabet),
             ("nvo7je1puqt5fqpmlimb09ne8i_LOCK", Invalid::Alphabet),
         ] {
-            assert_eq!(IDENTITY.verify(id.as_bytes(), None), Err(reason));
+            assert_eq!(id(&php, value, &[]), Err(reason));
         }
     }
 
@@ -80,7 +83,7 @@ mod tests {
     fn an_unknown_handler() {
         assert_eq!(
             refused(&["php", "handler=foo"]),
-            "php: \"handler=\" cannot be \"foo\"; known: auto, php, php_serialize, php_binary"
+            "php: \"handler=\" cannot be \"foo\"; known: auto, php, php_serialize, php_binary, igbinary, msgpack"
         );
     }
 }

@@ -3,12 +3,12 @@
 #![forbid(unsafe_code)]
 
 use super::php;
-use super::{Framework, Options, Refresh, Row};
+use super::{member, Framework, Options, Refresh, Row};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
-use crate::pointer::Pointer;
 use crate::session::id::IdRule;
 use crate::session::identity::Identity;
+use crate::session::key::KeyForm;
 
 pub(super) const ROW: Row = Row {
     names: &["thinkphp"],
@@ -34,21 +34,17 @@ fn version_5(options: &Options<'_>) -> Result<Framework, ConfigError> {
     }
     let root = match options.get("scope") {
         "" => None,
-        scope => {
-            Some(Pointer::parse(&format!("/{}", scope.replace('~', "~0").replace('/', "~1")))?)
-        }
+        scope => Some(member(scope)?),
     };
     Ok(Framework {
-        name: options.framework,
         cookies: vec![php::COOKIE.to_owned()],
         identity: php::IDENTITY,
-        key: Some(options.get("session_name").to_owned()),
+        key: Some(KeyForm::prefixed(options.get("session_name"))),
         format: Some(Pipeline::parse(&["php"])?),
-        user: None,
         root,
-        signed: false,
         // Its option `expire`; it writes at the end of each request.
         refresh: Some(Refresh::Fixed(3_600_000)),
+        ..Framework::plain(options.framework)
     })
 }
 
@@ -62,17 +58,14 @@ fn version_6(options: &Options<'_>) -> Result<Framework, ConfigError> {
         }
     }
     Ok(Framework {
-        name: options.framework,
         cookies: vec![php::COOKIE.to_owned()],
         // Any other length is replaced by a new id (`Store::setId`), which is an MD5 digest.
         identity: Identity { rule: IdRule::new("A-Za-z0-9", 32, 32), ..php::IDENTITY },
-        key: Some(options.get("prefix").to_owned()),
+        key: Some(KeyForm::prefixed(options.get("prefix"))),
         format: Some(Pipeline::parse(&["php_serialize"])?),
-        user: None,
-        root: None,
-        signed: false,
         // Its option `expire`; it writes at the end of each request.
         refresh: Some(Refresh::Fixed(1_440_000)),
+        ..Framework::plain(options.framework)
     })
 }
 
@@ -82,8 +75,8 @@ mod tests {
 
     use super::*;
     use crate::format::Wanted;
-    use crate::framework::tests::{key, refused};
-    use crate::pointer::Selected;
+    use crate::framework::tests::{id, key, refused};
+    use crate::pointer::{Pointer, Selected};
     use crate::session::id::Invalid;
 
     #[test]
@@ -103,9 +96,9 @@ mod tests {
         let uid = |args: &[&str]| {
             let framework = Framework::parse(args).unwrap();
             let stored = br#"think|a:1:{s:3:"uid";i:1001;}a/b~|a:1:{s:3:"uid";i:7;}uid|i:3;"#;
-            let session = framework.format.unwrap().decode(stored, &Wanted::All).unwrap();
+            let session = framework.format.as_ref().unwrap().decode(stored, &Wanted::All).unwrap();
             let uid = Pointer::parse("/uid").unwrap();
-            let uid = framework.root.map_or(uid.clone(), |root| root.join(&uid));
+            let uid = framework.rooted(&uid);
             match uid.select(&session) {
                 Selected::One(uid) => uid.clone(),
                 _ => json!(null),
@@ -121,12 +114,12 @@ mod tests {
     fn versions_6_and_8() {
         for version in ["version=6", "version=8"] {
             let framework = Framework::parse(&["thinkphp", version, "prefix=sess:"]).unwrap();
-            let id = "0cc175b9c0f1b6a831c399e269772661";
-            assert_eq!(key(&framework, id, &[]), format!("sess:{id}"));
-            for (id, reason) in
-                [(&id[1..], Invalid::Short), ("0cc175b9c0f1b6a831c399e2697726611", Invalid::Long)]
+            let md5 = "0cc175b9c0f1b6a831c399e269772661";
+            assert_eq!(key(&framework, md5, &[]), format!("sess:{md5}"));
+            for (value, reason) in
+                [(&md5[1..], Invalid::Short), ("0cc175b9c0f1b6a831c399e2697726611", Invalid::Long)]
             {
-                assert_eq!(framework.identity.verify(id.as_bytes(), None), Err(reason));
+                assert_eq!(id(&framework, value, &[]), Err(reason));
             }
             let stored = br#"s:27:"a:1:{s:3:"uid";s:4:"1001";}";"#;
             let session = framework.format.unwrap().decode(stored, &Wanted::All);

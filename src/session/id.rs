@@ -118,10 +118,16 @@ impl fmt::Debug for SessionId {
 pub enum Invalid {
     /// A byte that such ids do not have.
     Alphabet,
+    /// No base64, where a framework keeps its ids in such.
+    Base64,
     /// `%` without two hexadecimal digits.
     Encoding,
+    /// Its own end has come.
+    Expired,
     /// More bytes than such ids have.
     Long,
+    /// It is signed, but does not begin with the framework's prefix.
+    Prefix,
     /// It names a lock, or steps out of a path.
     Reserved,
     /// Fewer bytes than such ids have; nothing at all, too.
@@ -139,8 +145,11 @@ impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Alphabet => "a byte outside the alphabet",
+            Self::Base64 => "no base64",
             Self::Encoding => "wrong URL-encoding",
+            Self::Expired => "expired",
             Self::Long => "too long",
+            Self::Prefix => "not the framework's prefix",
             Self::Reserved => "it would name a lock",
             Self::Short => "too short",
             Self::Signature => "wrong signature",

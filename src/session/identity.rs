@@ -6,18 +6,21 @@ use std::borrow::Cow;
 
 use super::cookie::{MAX_CANDIDATES, MAX_VALUE};
 use super::id::{IdRule, Invalid, SessionId};
+use super::scheme::{Carried, Open, Scheme};
 use super::secrets::Secrets;
-use super::signature::Signing;
+use crate::config::ConfigError;
 
-/// How a framework makes an id of a value. All that are served URL-decode it.
+/// How a framework makes an id of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Which of several cookies of one name it reads.
     pub pick: Pick,
     /// Whether it takes the quotes off a quoted value.
     pub unquote: bool,
-    /// How the id is signed.
-    pub signing: Signing,
+    /// Whether it URL-decodes the value.
+    pub url_decode: bool,
+    /// How the id is kept in it.
+    pub scheme: Scheme,
     /// Which ids it makes.
     pub rule: IdRule,
 }
@@ -50,41 +53,66 @@ pub enum Choice<'a> {
 }
 
 impl Identity {
+    /// With the secrets that its scheme needs. Errors say what is wrong with one of them.
+    pub fn verifier(self, secrets: Option<&Secrets>) -> Result<Verifier, ConfigError> {
+        Ok(Verifier { opener: self.scheme.opener(secrets)?, identity: self })
+    }
+}
+
+/// An [`Identity`] with its secrets.
+#[derive(Debug)]
+pub struct Verifier {
+    identity: Identity,
+    opener: Box<dyn Open>,
+}
+
+impl Verifier {
     /// The id out of one value.
-    pub fn verify(&self, raw: &[u8], secrets: Option<&Secrets>) -> Result<SessionId, Invalid> {
+    pub fn verify(&self, raw: &[u8], carried: &Carried<'_>) -> Result<SessionId, Invalid> {
         if raw.len() > MAX_VALUE {
             return Err(Invalid::Size);
         }
-        let text = if self.unquote { unquote(raw) } else { raw };
-        let decoded = match url_decode(text) {
-            Some(decoded) => decoded,
-            None if self.signing == Signing::None => return Err(Invalid::Encoding),
+        let identity = &self.identity;
+        let text = if identity.unquote { unquote(raw) } else { raw };
+        let decoded = match identity.url_decode.then(|| url_decode(text)) {
+            Some(Some(decoded)) => decoded,
+            Some(None) if identity.scheme == Scheme::Plain => return Err(Invalid::Encoding),
             // node's `cookie` hands on what it cannot decode; no signature fits that then.
-            None => Cow::Borrowed(text),
+            Some(None) | None => Cow::Borrowed(text),
         };
-        self.rule.parse(self.signing.open(&decoded, secrets)?)
+        identity.rule.parse(&self.opener.open(&decoded, carried)?)
+    }
+
+    /// Which of several cookies of one name counts.
+    pub fn pick(&self) -> Pick {
+        self.identity.pick
+    }
+
+    /// The cookie that signs the one called `name`, where there is such.
+    pub fn beside(&self, name: &str) -> Option<String> {
+        self.identity.scheme.beside(name)
     }
 
     /// The id out of the values of one name, in the order in which the request carries them.
     ///
     /// The one that the framework reads counts. Only where its signature fails the next one is tried, at
     /// most [`MAX_CANDIDATES`] in all; the reason of the first is given then, if none is good.
-    pub fn choose<'a>(&self, candidates: &[&'a [u8]], secrets: Option<&Secrets>) -> Choice<'a> {
+    pub fn choose<'a>(&self, candidates: &[&'a [u8]], carried: &Carried<'_>) -> Choice<'a> {
         let mut refused = None;
         for tried in 0..candidates.len().min(MAX_CANDIDATES) {
-            let index = match self.pick {
+            let index = match self.identity.pick {
                 Pick::First => tried,
                 Pick::Last => candidates.len() - 1 - tried,
             };
             let Some(value) = candidates.get(index).copied() else { break };
-            match self.verify(value, secrets) {
+            match self.verify(value, carried) {
                 Ok(id) => {
                     let differ = candidates.iter().any(|other| *other != value);
                     return Choice::Valid { id, value, differ };
                 }
                 Err(reason) => {
                     refused.get_or_insert(reason);
-                    if !matches!(reason, Invalid::Signature | Invalid::Unsigned) {
+                    if !matches!(reason, Invalid::Base64 | Invalid::Signature | Invalid::Unsigned) {
                         break;
                     }
                 }
@@ -129,11 +157,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::scheme::tests::CARRIED;
 
     const PHP: Identity = Identity {
         pick: Pick::First,
         unquote: false,
-        signing: Signing::None,
+        url_decode: true,
+        scheme: Scheme::Plain,
         rule: IdRule::new("A-Za-z0-9,-", 22, 256),
     };
     const ID: &str = "5vskci7gjubb3itrl38lns61rh";
@@ -149,7 +179,8 @@ mod tests {
         Identity {
             pick: Pick::First,
             unquote: true,
-            signing: Signing::CookieSignature { prefix: "s:" },
+            url_decode: true,
+            scheme: Scheme::CookieSignature { prefix: "s:" },
             rule: IdRule::default(),
         }
     }
@@ -159,7 +190,8 @@ mod tests {
     }
 
     fn verify(identity: &Identity, value: impl AsRef<[u8]>) -> Result<String, Invalid> {
-        let id = identity.verify(value.as_ref(), Some(&secrets()))?;
+        let verifier = identity.clone().verifier(Some(&secrets())).unwrap();
+        let id = verifier.verify(value.as_ref(), &CARRIED)?;
         Ok(id.as_str().to_owned())
     }
 
@@ -169,7 +201,8 @@ mod tests {
         values: &[&str],
     ) -> Result<(String, usize, bool), Option<Invalid>> {
         let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
-        match identity.choose(&values, Some(&secrets())) {
+        let verifier = identity.clone().verifier(Some(&secrets())).unwrap();
+        match verifier.choose(&values, &CARRIED) {
             Choice::None => Err(None),
             Choice::Invalid(reason) => Err(Some(reason)),
             Choice::Valid { id, value, differ } => {
@@ -242,6 +275,13 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_what_it_is_where_the_framework_decodes_nothing() {
+        let koa = Identity { url_decode: false, ..PHP };
+        assert_eq!(verify(&koa, ID.replace('t', "%74")), Err(Invalid::Alphabet));
+        assert_eq!(verify(&koa, ID).unwrap(), ID);
+    }
+
+    #[test]
     fn a_value_has_its_own_limit() {
         assert_eq!(verify(&PHP, "a".repeat(MAX_VALUE)), Err(Invalid::Long));
         assert_eq!(verify(&PHP, "a".repeat(MAX_VALUE + 1)), Err(Invalid::Size));
@@ -295,7 +335,7 @@ mod tests {
             ],
         ) {
             for identity in [PHP, Identity { unquote: true, ..PHP }, express()] {
-                if let Ok(id) = identity.verify(&value, Some(&secrets())) {
+                if let Ok(id) = verify(&identity, &value) {
                     prop_assert!(identity.rule.parse(id.as_bytes()).is_ok());
                 }
             }

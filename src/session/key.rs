@@ -1,14 +1,77 @@
-//! Digests: of a session id into a key, where a handler of one's own makes such, and into a name for logs.
+//! From a session id to the key that it is stored under, and to the name that it has in logs.
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::Engine;
 use hmac::{Hmac, Mac};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
+use super::id::SessionId;
 use super::secrets::hmac;
 use crate::config::{unknown, ConfigError};
+
+/// A framework's key: what stands before the id, the id or a digest of it, what stands after it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyForm {
+    /// What stands before the id.
+    pub prefix: String,
+    /// In what form the id stands in it.
+    pub id: IdForm,
+    /// What stands after the id.
+    pub suffix: &'static str,
+}
+
+/// As it is shown: without the id.
+impl fmt::Display for KeyForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = match self.id {
+            IdForm::Itself => "***",
+            IdForm::Sha256Hex => "(SHA-256 of the id, hexadecimal)",
+            IdForm::Sha256Base64Url => "(SHA-256 of the id, base64url)",
+        };
+        write!(f, "{}{id}{}", self.prefix, self.suffix)
+    }
+}
+
+/// In what form an id stands in a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdForm {
+    /// As it is.
+    Itself,
+    /// Its SHA-256 in hexadecimal, so that whoever sees the keys has no id.
+    Sha256Hex,
+    /// Its SHA-256 in base64url without padding.
+    Sha256Base64Url,
+}
+
+impl KeyForm {
+    /// The prefix and the id itself.
+    pub fn prefixed(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), id: IdForm::Itself, suffix: "" }
+    }
+
+    /// The key of an id.
+    pub fn key(&self, id: &SessionId) -> Vec<u8> {
+        let digest;
+        let id = match self.id {
+            IdForm::Itself => id.as_bytes(),
+            IdForm::Sha256Hex => {
+                digest = Digest::Sha256.hex(id.as_bytes());
+                digest.as_bytes()
+            }
+            IdForm::Sha256Base64Url => {
+                digest = URL_SAFE_NO_PAD.encode(Sha256::digest(id.as_bytes()));
+                digest.as_bytes()
+            }
+        };
+        [self.prefix.as_bytes(), id, self.suffix.as_bytes()].concat()
+    }
+}
 
 /// A digest by its name in `session_redis_key` and `session_redis_key_digest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +170,8 @@ fn push_json(json: &mut String, text: &str) {
     json.push('"');
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// In lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     push_hex(&mut text, bytes);
     text

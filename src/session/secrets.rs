@@ -1,4 +1,4 @@
-//! What sessions are signed with: the newest secret first, older ones still accepted.
+//! What sessions are signed or encrypted with: the newest secret first, older ones still accepted.
 
 #![forbid(unsafe_code)]
 
@@ -7,14 +7,30 @@ use std::fmt;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::Engine;
-use hmac::{Hmac, KeyInit};
-use sha2::{Digest, Sha256};
+use hmac::digest::common::Key;
+use hmac::digest::Digest;
+use hmac::{EagerHash, Hmac, KeyInit};
+use sha2::Sha256;
 
 use crate::config::ConfigError;
 
+/// RFC 4648's standard alphabet, with or without `=` at the end.
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// Secrets, newest first; at least one.
 #[derive(Clone)]
-pub struct Secrets(Vec<Hmac<Sha256>>);
+pub struct Secrets(Vec<Secret>);
+
+#[derive(Clone)]
+struct Secret {
+    bytes: Vec<u8>,
+    hmac: Hmac<Sha256>,
+    /// Where it is written, for errors.
+    place: String,
+}
 
 impl Secrets {
     /// Reads a file of one secret a line; the end of the line is none of it, blanks are.
@@ -31,24 +47,33 @@ impl Secrets {
         let lines = content.split(|byte| *byte == b'\n').zip(1_usize..);
         let secrets = lines.map(|(line, number)| {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            parse(line)
-                .map_err(|reason| ConfigError::new(format!("{what} line {number}: {reason}")))
+            Secret::parse(line, format!("{what} line {number}"))
         });
         secrets.collect::<Result<_, _>>().map(Self)
     }
 
     /// Reads a directive's arguments, one secret each.
     pub fn parse_args(args: &[&str]) -> Result<Self, ConfigError> {
-        let secrets = args.iter().zip(1_usize..).map(|(secret, number)| {
-            parse(secret.as_bytes())
-                .map_err(|reason| ConfigError::new(format!("secret {number}: {reason}")))
-        });
+        let secrets = args
+            .iter()
+            .zip(1_usize..)
+            .map(|(secret, number)| Secret::parse(secret.as_bytes(), format!("secret {number}")));
         secrets.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The bytes of each secret, newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|secret| secret.bytes.as_slice())
     }
 
     /// HMAC-SHA-256 under each secret, newest first, with the key already taken in.
     pub(super) fn hmacs(&self) -> impl Iterator<Item = Hmac<Sha256>> + '_ {
-        self.0.iter().cloned()
+        self.0.iter().map(|secret| secret.hmac.clone())
+    }
+
+    /// The places where the secrets are written, newest first, for errors.
+    pub(super) fn places(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|secret| secret.place.as_str())
     }
 }
 
@@ -59,12 +84,12 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// HMAC-SHA-256 (RFC 2104) that has taken in `key`, of any length: half of the work for a short message.
-pub(super) fn hmac(key: &[u8]) -> Hmac<Sha256> {
-    let mut block = [0; 64];
+/// HMAC (RFC 2104) that has taken in `key`, of any length: half of the work for a short message.
+pub(super) fn hmac<D: EagerHash + Digest>(key: &[u8]) -> Hmac<D> {
+    let mut block = Key::<Hmac<D>>::default();
     let digest;
     let key = if key.len() > block.len() {
-        digest = Sha256::digest(key);
+        digest = D::digest(key);
         digest.as_slice()
     } else {
         key
@@ -72,33 +97,34 @@ pub(super) fn hmac(key: &[u8]) -> Hmac<Sha256> {
     for (to, from) in block.iter_mut().zip(key) {
         *to = *from;
     }
-    Hmac::new(&block.into())
+    Hmac::new(&block)
+}
+
+impl Secret {
+    fn parse(text: &[u8], place: String) -> Result<Self, ConfigError> {
+        match decode(text) {
+            Ok(bytes) => Ok(Self { hmac: hmac(&bytes), bytes, place }),
+            Err(reason) => Err(ConfigError::new(format!("{place}: {reason}"))),
+        }
+    }
 }
 
 /// A secret as it is written: as it stands, or after `base64:` or `hex:`.
-fn parse(text: &[u8]) -> Result<Hmac<Sha256>, &'static str> {
-    /// With or without `=` at the end.
-    const BASE64: GeneralPurpose = GeneralPurpose::new(
-        &STANDARD,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
+fn decode(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     if text.starts_with(b"\xef\xbb\xbf") {
         return Err("begins with a byte order mark, which would be part of the secret");
     }
-    let decoded;
     let secret = if let Some(encoded) = text.strip_prefix(b"base64:") {
-        decoded = BASE64.decode(encoded).map_err(|_| "not base64 after \"base64:\"")?;
-        decoded.as_slice()
+        BASE64.decode(encoded).map_err(|_| "not base64 after \"base64:\"")?
     } else if let Some(encoded) = text.strip_prefix(b"hex:") {
-        decoded = unhex(encoded).ok_or("not hexadecimal after \"hex:\"")?;
-        decoded.as_slice()
+        unhex(encoded).ok_or("not hexadecimal after \"hex:\"")?
     } else {
-        text
+        text.to_vec()
     };
     if secret.is_empty() {
         return Err("the secret is empty");
     }
-    Ok(hmac(secret))
+    Ok(secret)
 }
 
 fn unhex(text: &[u8]) -> Option<Vec<u8>> {
@@ -115,18 +141,16 @@ mod tests {
 
     use super::*;
 
-    /// The tags of a message under each secret: equal tags, equal secrets.
-    fn tags(secrets: &Secrets) -> Vec<Vec<u8>> {
-        let tag = |mac: Hmac<Sha256>| mac.chain_update(b"x").finalize().into_bytes().to_vec();
-        secrets.hmacs().map(tag).collect()
+    fn bytes(secrets: &Secrets) -> Vec<Vec<u8>> {
+        secrets.iter().map(<[u8]>::to_vec).collect()
     }
 
     fn args(secrets: &[&str]) -> Vec<Vec<u8>> {
-        tags(&Secrets::parse_args(secrets).unwrap())
+        bytes(&Secrets::parse_args(secrets).unwrap())
     }
 
     fn file(content: &str) -> Vec<Vec<u8>> {
-        tags(&Secrets::parse_file(content.as_bytes(), "f").unwrap())
+        bytes(&Secrets::parse_file(content.as_bytes(), "f").unwrap())
     }
 
     fn refused(content: &[u8]) -> String {
@@ -136,7 +160,7 @@ mod tests {
     #[test]
     fn hmac_is_that_of_rfc_4231() {
         let tag = |key: &[u8], message: &[u8]| {
-            let tag = hmac(key).chain_update(message).finalize().into_bytes();
+            let tag = hmac::<Sha256>(key).chain_update(message).finalize().into_bytes();
             tag.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
         };
         // Test cases 2 and 6.
@@ -153,7 +177,7 @@ mod tests {
     #[test]
     fn one_a_line_newest_first() {
         let both = args(&["keyboard cat", "older"]);
-        assert_eq!(both.len(), 2);
+        assert_eq!(both, [&b"keyboard cat"[..], b"older"]);
         for content in ["keyboard cat\nolder", "keyboard cat\nolder\n", "keyboard cat\r\nolder\r\n"]
         {
             assert_eq!(file(content), both);
@@ -163,10 +187,9 @@ mod tests {
 
     #[test]
     fn encoded_secrets() {
-        let plain = args(&["\u{1}secret\u{ff}"]);
-        assert_eq!(args(&["base64:AXNlY3JldMO/"]), plain);
-        assert_eq!(args(&["hex:01736563726574C3bf"]), plain);
-        assert_eq!(args(&["base64:AXM="]), args(&["base64:AXM"]));
+        for encoded in ["base64:AXNlY3JldP8=", "base64:AXNlY3JldP8", "hex:01736563726574fF"] {
+            assert_eq!(args(&[encoded]), [b"\x01secret\xff"], "{encoded}");
+        }
     }
 
     #[test]
@@ -189,6 +212,15 @@ mod tests {
         }
         let error = Secrets::parse_args(&["a", "hex:s3cret"]).unwrap_err();
         assert_eq!(error.to_string(), "secret 2: not hexadecimal after \"hex:\"");
+    }
+
+    #[test]
+    fn each_has_its_hmac_and_its_place() {
+        let secrets = Secrets::parse_file(b"a\nhex:62", "f").unwrap();
+        let tag = |mac: Hmac<Sha256>| mac.chain_update(b"x").finalize().into_bytes();
+        let tags: Vec<_> = secrets.hmacs().map(tag).collect();
+        assert_eq!(tags, [tag(hmac(b"a")), tag(hmac(b"b"))]);
+        assert_eq!(secrets.places().collect::<Vec<_>>(), ["f line 1", "f line 2"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 use crate::config::{unknown, ConfigError};
 
 /// A place where an id may stand.
@@ -17,6 +19,19 @@ pub enum Source {
     Path(String),
     /// A string with nginx variables.
     Template(String),
+}
+
+/// As it is told: `cookie PHPSESSID`.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cookie(name) => write!(f, "cookie {name}"),
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Arg(name) => write!(f, "argument {name}"),
+            Self::Path(name) => write!(f, "path parameter {name}"),
+            Self::Template(text) => f.write_str(text),
+        }
+    }
 }
 
 /// The kinds with a name, the bytes that such a name cannot hold, and what they make.

@@ -18,6 +18,12 @@ pub fn get(out: &mut Vec<u8>, key: &[u8]) {
     bulk(out, key);
 }
 
+/// `HGETALL key`: the fields and values of a hash.
+pub fn hgetall(out: &mut Vec<u8>, key: &[u8]) {
+    out.extend_from_slice(b"*2\r\n$7\r\nHGETALL\r\n");
+    bulk(out, key);
+}
+
 /// `PTTL key`: the life left to a key, in milliseconds.
 pub fn pttl(out: &mut Vec<u8>, key: &[u8]) {
     out.extend_from_slice(b"*2\r\n$4\r\nPTTL\r\n");

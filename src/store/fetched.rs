@@ -4,18 +4,22 @@
 
 use std::borrow::Cow;
 
+use redis::Value;
+
 use super::error::Failure;
 use super::resp::Reply;
 use super::server_error::Code;
 
-/// What a `GET` brought.
+/// What a `GET` or `HGETALL` brought.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fetched<'b> {
     /// The session as it is stored; borrowed from the read buffer if it came in one piece.
     Value(Cow<'b, [u8]>),
+    /// The fields and values of a hash.
+    Hash(Vec<(Vec<u8>, Vec<u8>)>),
     /// No such key.
     Missing,
-    /// The key holds a list, a hash, …: not a session of this format.
+    /// The key holds something else than what was asked for.
     WrongType,
     /// The session has this many bytes, more than `max_size`.
     TooLarge(u64),
@@ -46,6 +50,32 @@ pub fn classify_get(reply: Reply<'_>) -> Fetched<'_> {
             Fetched::Failed(Failure::Unexpected)
         }
     }
+}
+
+/// What the reply to `HGETALL` means: RESP2 has pairs in an array, of which a missing key has none.
+pub fn classify_hgetall(reply: Reply<'_>) -> Fetched<'_> {
+    match reply {
+        Reply::Other(Value::Array(parts)) if parts.is_empty() => Fetched::Missing,
+        Reply::Other(Value::Array(parts)) => match pairs(parts) {
+            Some(fields) => Fetched::Hash(fields),
+            None => Fetched::Failed(Failure::Unexpected),
+        },
+        // An array cannot be meant for a `GET`, nor a string for this.
+        Reply::Bulk(_) => Fetched::Failed(Failure::Unexpected),
+        other => classify_get(other),
+    }
+}
+
+fn pairs(parts: Vec<Value>) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut fields = Vec::with_capacity(parts.len() / 2);
+    let mut parts = parts.into_iter();
+    while let Some(name) = parts.next() {
+        match (name, parts.next()?) {
+            (Value::BulkString(name), Value::BulkString(value)) => fields.push((name, value)),
+            _ => return None,
+        }
+    }
+    Some(fields)
 }
 
 /// What the reply to `PTTL` means.
@@ -92,6 +122,23 @@ mod tests {
         for (reply, fetched) in cases {
             assert_eq!(classify_get(reply), fetched);
         }
+    }
+
+    #[test]
+    fn a_hash_comes_in_pairs() {
+        let bulk = |text: &str| Value::BulkString(text.into());
+        let array = |parts: &[Value]| classify_hgetall(Reply::Other(Value::Array(parts.to_vec())));
+        assert_eq!(array(&[]), Fetched::Missing);
+        let fields = vec![(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"".to_vec())];
+        let pairs = [bulk("a"), bulk("1"), bulk("b"), bulk("")];
+        assert_eq!(array(&pairs), Fetched::Hash(fields));
+        let unexpected = Fetched::Failed(Failure::Unexpected);
+        assert_eq!(array(&pairs[..3]), unexpected);
+        assert_eq!(array(&[bulk("a"), Value::Int(1)]), unexpected);
+        assert_eq!(classify_hgetall(Reply::Bulk(Cow::Borrowed(b"x"))), unexpected);
+        let wrong = Reply::Error(error("WRONGTYPE Operation against a key"));
+        assert_eq!(classify_hgetall(wrong), Fetched::WrongType);
+        assert_eq!(classify_hgetall(Reply::TooLarge(9)), Fetched::TooLarge(9));
     }
 
     #[test]

@@ -1,81 +1,66 @@
-//! How frameworks sign the id in a cookie, so that nobody makes one up.
+//! `cookie-signature` of node, which Express and Fastify sign ids with.
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+use std::fmt;
+
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use base64::Engine;
-use hmac::Mac;
-use subtle::ConstantTimeEq;
+use hmac::Hmac;
+use sha2::Sha256;
 
-use super::id::Invalid;
-use super::secrets::Secrets;
+use super::{signed, Carried, Open};
+use crate::session::id::Invalid;
+use crate::session::secrets::Secrets;
 
-/// A framework's way of signing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signing {
-    /// The value is the id.
-    None,
-    /// `cookie-signature` of node: prefix, id, `.`, and the HMAC-SHA-256 of the id in base64 without padding.
-    CookieSignature {
-        /// What stands before the id: express-session writes `s:`.
-        prefix: &'static str,
-    },
+/// A prefix, the id, `.`, and the HMAC-SHA-256 of the id in base64 without padding.
+pub(super) struct CookieSignature {
+    prefix: &'static str,
+    hmacs: Vec<Hmac<Sha256>>,
 }
 
-impl Signing {
-    /// Whether there is anything to verify, without which no value is taken.
-    pub fn needs_secret(self) -> bool {
-        self != Self::None
-    }
-
-    /// The id in `value`, if one of the secrets has signed it.
-    pub fn open<'a>(self, value: &'a [u8], secrets: Option<&Secrets>) -> Result<&'a [u8], Invalid> {
-        match self {
-            Self::None => Ok(value),
-            Self::CookieSignature { prefix } => {
-                let signed = value.strip_prefix(prefix.as_bytes()).ok_or(Invalid::Unsigned)?;
-                cookie_signature(signed, secrets)
-            }
-        }
+impl CookieSignature {
+    pub(super) fn new(prefix: &'static str, secrets: Option<&Secrets>) -> Self {
+        Self { prefix, hmacs: secrets.into_iter().flat_map(Secrets::hmacs).collect() }
     }
 }
 
-/// An id may hold dots (`genid` gives any): the last one separates. The signature is compared as text, so
-/// that of its spellings in base64 only the one is taken that `cookie-signature` itself takes.
-fn cookie_signature<'a>(signed: &'a [u8], secrets: Option<&Secrets>) -> Result<&'a [u8], Invalid> {
-    /// 32 bytes in base64 without padding.
-    const LENGTH: usize = 43;
-    let dot = memchr::memrchr(b'.', signed).ok_or(Invalid::Unsigned)?;
-    let (id, signature) = signed.split_at_checked(dot).ok_or(Invalid::Unsigned)?;
-    let signature = signature.get(1..).filter(|text| !text.is_empty()).ok_or(Invalid::Unsigned)?;
-    let matches = secrets.into_iter().flat_map(Secrets::hmacs).any(|hmac| {
-        let mut expected = [0; LENGTH];
-        let tag = hmac.chain_update(id).finalize().into_bytes();
-        // Fails only for want of room, which leaves zeros that no base64 equals.
-        let _ = STANDARD_NO_PAD.encode_slice(tag, &mut expected);
-        expected.ct_eq(signature).into()
-    });
-    if matches {
-        Ok(id)
-    } else {
-        Err(Invalid::Signature)
+/// Tells nothing of the keys.
+impl fmt::Debug for CookieSignature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieSignature").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+impl Open for CookieSignature {
+    fn open<'v>(&self, value: &'v [u8], _: &Carried<'_>) -> Result<Cow<'v, [u8]>, Invalid> {
+        let signed = value.strip_prefix(self.prefix.as_bytes()).ok_or(Invalid::Unsigned)?;
+        let (id, signature) = signed::cut(signed)?;
+        signed::verify(&self.hmacs, &[id], &STANDARD_NO_PAD, signature)?;
+        Ok(Cow::Borrowed(id))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use hmac::Mac;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::scheme::tests::CARRIED;
 
-    const EXPRESS: Signing = Signing::CookieSignature { prefix: "s:" };
     const ID: &str = "5caS6ncLjt3AtX2RQWNYQuTRD1-OOpNn";
     const SIGNATURE: &str = "SRRhn7lrb0VUjIcyi0yIYu6zTShiF01r5cmbIa4ohUA";
 
+    fn express(secrets: Option<&Secrets>) -> CookieSignature {
+        CookieSignature::new("s:", secrets)
+    }
+
     fn open(value: &str, secrets: &[&str]) -> Result<String, Invalid> {
         let secrets = Secrets::parse_args(secrets).unwrap();
-        let id = EXPRESS.open(value.as_bytes(), Some(&secrets))?;
-        Ok(String::from_utf8(id.to_vec()).unwrap())
+        let id = express(Some(&secrets)).open(value.as_bytes(), &CARRIED)?.into_owned();
+        Ok(String::from_utf8(id).unwrap())
     }
 
     #[test]
@@ -126,7 +111,7 @@ mod tests {
         }
         let signed = format!("s:{ID}.{SIGNATURE}");
         assert_eq!(open(&signed, &["another secret"]), Err(Invalid::Signature));
-        assert_eq!(EXPRESS.open(signed.as_bytes(), None), Err(Invalid::Signature));
+        assert_eq!(express(None).open(signed.as_bytes(), &CARRIED), Err(Invalid::Signature));
     }
 
     #[test]
@@ -134,13 +119,7 @@ mod tests {
         let id = "a.b/c+d.e";
         let secrets = Secrets::parse_args(&["keyboard cat"]).unwrap();
         let value = format!("s:{id}.{}", sign(id, &secrets));
-        assert_eq!(EXPRESS.open(value.as_bytes(), Some(&secrets)), Ok(id.as_bytes()));
-    }
-
-    #[test]
-    fn unsigned_values_are_their_id() {
-        assert_eq!(Signing::None.open(b"a.b", None), Ok(&b"a.b"[..]));
-        assert!(EXPRESS.needs_secret() && !Signing::None.needs_secret());
+        assert_eq!(open(&value, &["keyboard cat"]).unwrap(), id);
     }
 
     fn sign(id: &str, secrets: &Secrets) -> String {
@@ -153,11 +132,13 @@ mod tests {
         fn only_what_was_signed_opens(id in ".{0,30}", change in any::<(prop::sample::Index, u8)>()) {
             let secrets = Secrets::parse_args(&["keyboard cat"]).unwrap();
             let mut value = format!("s:{id}.{}", sign(&id, &secrets)).into_bytes();
-            prop_assert_eq!(EXPRESS.open(&value, Some(&secrets)), Ok(id.as_bytes()));
+            let express = express(Some(&secrets));
+            let opened = express.open(&value, &CARRIED).map(Cow::into_owned);
+            prop_assert_eq!(opened, Ok(id.into_bytes()));
             let at = change.0.index(value.len());
             if change.1 != 0 {
                 value[at] ^= change.1;
-                prop_assert!(EXPRESS.open(&value, Some(&secrets)).is_err());
+                prop_assert!(express.open(&value, &CARRIED).is_err());
             }
         }
     }
