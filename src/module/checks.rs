@@ -15,8 +15,9 @@ use nginx_sys::{
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
 
 use super::conf::{log_at, LocationConf, MainConf, Place};
+use super::content::Content;
 use super::plan::Plan;
-use super::{destroy, variables, SessionRedis, ERROR, OK};
+use super::{variables, SessionRedis, ERROR, OK};
 use passing::Passing;
 use rewrite::returns;
 
@@ -72,7 +73,7 @@ fn check(
     if returns(cf, location) {
         nothing_after_return(location, conf)?;
     }
-    destroy_alone(location, conf)?;
+    content_alone(location, conf)?;
     let Some(plan) = &conf.plan else { return Ok(Vec::new()) };
     if plan.store.is_some() && !plan.early {
         limits::check(cf, main, location, plan, conf.place())?;
@@ -94,8 +95,8 @@ fn of_session(main: &MainConf, plan: &Plan, name: &str) -> bool {
 fn nothing_after_return(location: &Location, conf: &LocationConf) -> Result<(), Finding> {
     let require = conf.require.get().filter(|list| location.requires && !list.is_empty());
     let require = require.map(|list| ("session_redis_require", &list.place));
-    let destroy = conf.destroy.get().map(|written| ("session_redis_destroy", &written.place));
-    match require.or(destroy) {
+    let content = conf.content().map(|content| (content.directive, content.place));
+    match require.or(content) {
         None => Ok(()),
         Some((directive, place)) => Err(Finding {
             place: place.clone(),
@@ -106,28 +107,28 @@ fn nothing_after_return(location: &Location, conf: &LocationConf) -> Result<(), 
     }
 }
 
-/// A content handler that is named after ours silently takes its place; without a store there is
-/// nothing to end.
-fn destroy_alone(location: &Location, conf: &LocationConf) -> Result<(), Finding> {
-    let Some(written) = conf.destroy.get() else { return Ok(()) };
+/// A content handler that is named after ours silently takes its place; without a store ours has nothing
+/// to do.
+fn content_alone(location: &Location, conf: &LocationConf) -> Result<(), Finding> {
+    let Some(Content { directive, place, handler: ours, purpose }) = conf.content() else {
+        return Ok(());
+    };
     if conf.plan.as_ref().is_none_or(|plan| plan.store.is_none()) {
         return Err(Finding {
-            place: written.place.clone(),
-            message: format!(
-                "session_redis_destroy without session_redis: in {location} no session would end"
-            ),
+            place: place.clone(),
+            message: format!("{directive} without session_redis: in {location} {purpose}"),
         });
     }
     let handler = location.core().and_then(|core| core.handler);
-    let ours = destroy::handler as *const () as usize;
+    let ours = ours as *const () as usize;
     if handler.is_some_and(|handler| handler as *const () as usize == ours) {
         return Ok(());
     }
     Err(Finding {
-        place: written.place.clone(),
+        place: place.clone(),
         message: format!(
-            "another directive answers in {location}, \"session_redis_destroy\" would never run; \
-             a logout stands in a location of its own, without \"proxy_pass\""
+            "another directive answers in {location}, \"{directive}\" would never run; it stands in a \
+             location of its own, without \"proxy_pass\""
         ),
     })
 }

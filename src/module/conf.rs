@@ -16,7 +16,7 @@ use super::checks::Location;
 use super::plan::Plan;
 use super::store::Store;
 use super::template::{Template, Value};
-use super::{destroy, pool, variables, SessionRedis};
+use super::{pool, variables, SessionRedis};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::framework::Framework;
@@ -299,6 +299,7 @@ pub(crate) struct LocationConf {
     pub(super) require: Setting<Vec<Requirement>>,
     pub(super) touch: Setting<Touch>,
     pub(super) destroy: Setting<Destroy>,
+    pub(super) explain: Setting<()>,
     pub(super) on_error: Setting<OnError>,
     pub(super) hide_cookie: Setting<bool>,
     pub(super) early: Setting<bool>,
@@ -323,7 +324,7 @@ pub(super) unsafe extern "C" fn merge_location(
     inherit!(store framework sources id_length secrets key key_digest format user);
     inherit!(headers sets require touch on_error hide_cookie early route);
 
-    inherit_destroy(cf, above, own);
+    inherit_content(cf, above, own);
 
     let inherited = OnErrorOrigin {
         on_error: own.on_error.is_inherited_from(&above.on_error),
@@ -345,15 +346,16 @@ pub(super) unsafe extern "C" fn merge_location(
 
 /// nginx hands a content handler on to nobody: `if` and `limit_except` blocks take their location's, as with
 /// proxy_pass.
-fn inherit_destroy(cf: *mut ngx_conf_t, above: &LocationConf, own: &mut LocationConf) {
+fn inherit_content(cf: *mut ngx_conf_t, above: &LocationConf, own: &mut LocationConf) {
     // SAFETY: `cf` is live; its context is that of the level that is merged, to which nobody else refers.
     let core = unsafe { NgxHttpCoreModule::location_conf_mut(&*cf) };
     let Some(core) = core.filter(|core| core.noname() != 0 && core.handler.is_none()) else {
         return;
     };
-    if above.destroy.get().is_some() {
+    if let Some(content) = above.content() {
+        core.handler = Some(content.handler);
         own.destroy.inherit(&above.destroy);
-        core.handler = Some(destroy::handler);
+        own.explain.inherit(&above.explain);
     }
 }
 

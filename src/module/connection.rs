@@ -23,7 +23,9 @@ use super::resolver;
 use crate::store::command;
 use crate::store::dialogue::Dialogue;
 use crate::store::error::Failure;
-use crate::store::fetched::{classify_count, classify_get, classify_pttl, Fetched};
+use crate::store::fetched::{
+    classify_count, classify_get, classify_hgetall, classify_pttl, Fetched,
+};
 use crate::store::resp::{Reader, Reply};
 
 /// Bytes read at once.
@@ -257,16 +259,20 @@ impl Connection {
         let mut output = self.output.borrow_mut();
         let mut slots = self.slots.borrow_mut();
         match &lookup.query {
-            Query::Fetch { key, ttl } => {
-                command::get(&mut output.commands, key);
+            Query::Fetch { key, hash, ttl } => {
+                match hash {
+                    true => command::hgetall(&mut output.commands, key),
+                    false => command::get(&mut output.commands, key),
+                }
                 slots.push_back(Slot::Value(Rc::clone(lookup)));
                 if *ttl {
                     command::pttl(&mut output.commands, key);
                     slots.push_back(Slot::Ttl(Rc::clone(lookup)));
                 }
             }
-            Query::Delete { key } => {
-                command::del(&mut output.commands, &[key]);
+            Query::Delete { keys } => {
+                let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
+                command::del(&mut output.commands, &keys);
                 slots.push_back(Slot::Deleted(Rc::clone(lookup)));
             }
         }
@@ -424,7 +430,10 @@ impl Connection {
 
         match slot {
             Slot::Value(lookup) => {
-                let fetched = classify_get(reply);
+                let fetched = match lookup.query {
+                    Query::Fetch { hash: true, .. } => classify_hgetall(reply),
+                    _ => classify_get(reply),
+                };
                 if lookup.is_done() {
                     return self.late(&fetched);
                 }
@@ -628,6 +637,7 @@ impl Drop for Connection {
 fn owned(fetched: Fetched<'_>) -> Fetched<'static> {
     match fetched {
         Fetched::Value(value) => Fetched::Value(value.into_owned().into()),
+        Fetched::Hash(fields) => Fetched::Hash(fields),
         Fetched::Missing => Fetched::Missing,
         Fetched::WrongType => Fetched::WrongType,
         Fetched::TooLarge(bytes) => Fetched::TooLarge(bytes),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ngx::http::HttpModule;
 use serde_json::Value;
 
+use super::event::time_of_day;
 use super::lookup::Lookup;
 use super::plan::{KeyRule, Plan};
 use super::pool;
@@ -16,6 +17,7 @@ use super::SessionRedis;
 use crate::format::Undecodable;
 use crate::policy::Status;
 use crate::session::id::SessionId;
+use crate::stored::Stored;
 
 /// How far the request has come in the location that it is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(super) struct Context {
     pub(super) trusted: Cell<bool>,
     pub(super) injected: Cell<bool>,
     pub(super) touched: Cell<bool>,
+    /// Strings and hashes were both asked for.
+    pub(super) asked_again: Cell<bool>,
 }
 
 /// The outcome of a lookup, and by what it was found: where these are equal it is good again.
@@ -49,8 +53,7 @@ pub(super) struct LookedUp {
     pub(super) plan: Rc<Plan>,
     pub(super) key: Rc<[u8]>,
     pub(super) status: Status,
-    /// The session as it is stored.
-    pub(super) raw: Vec<u8>,
+    pub(super) stored: Option<Stored>,
     /// Its decoded form, with the plan that said what of it was wanted.
     pub(super) decoded: Option<(Rc<Value>, *const Plan)>,
     /// In ms; none where the key has no end or it was not asked for.
@@ -72,6 +75,7 @@ impl Context {
             trusted: Cell::new(false),
             injected: Cell::new(false),
             touched: Cell::new(false),
+            asked_again: Cell::new(false),
         }
     }
 
@@ -108,7 +112,7 @@ impl Context {
     pub(super) fn session(&self, plan: &Plan) -> Option<Rc<Value>> {
         let mut result = self.result.borrow_mut();
         let found = result.as_mut().filter(|result| result.status == Status::Found)?;
-        found.decode(plan).ok()
+        found.decode(plan).ok().flatten()
     }
 
     /// Whether the outcome at hand is that of a lookup by this plan.
@@ -120,7 +124,7 @@ impl Context {
             };
             same_store
                 && Some(&result.key) == self.key.borrow().as_ref()
-                && result.plan.format == plan.format
+                && result.plan.decoder == plan.decoder
                 && (result.plan.needs().ttl || !plan.needs().ttl)
         })
     }
@@ -130,22 +134,28 @@ impl Context {
         *self.plan.borrow_mut() = Some(Rc::clone(plan));
         *self.id.borrow_mut() = None;
         self.status.set(Status::Pending);
+        self.asked_again.set(false);
         *self.key.borrow_mut() = None;
     }
 }
 
 impl LookedUp {
-    /// Decodes what the plan wants, once.
-    pub(super) fn decode(&mut self, plan: &Plan) -> Result<Rc<Value>, Undecodable> {
+    /// Decodes what the plan wants, once. `None`: the session has ended, though it is stored.
+    pub(super) fn decode(&mut self, plan: &Plan) -> Result<Option<Rc<Value>>, Undecodable> {
         let by = core::ptr::from_ref(plan);
         if let Some((value, decoder)) = &self.decoded {
             if *decoder == by {
-                return Ok(Rc::clone(value));
+                return Ok(Some(Rc::clone(value)));
             }
         }
-        let value = Rc::new(self.plan.format.decode(&self.raw, plan.wanted())?);
+        let Some(stored) = &self.stored else { return Ok(None) };
+        let session = self.plan.decoder.decode(stored, plan.wanted())?;
+        if session.is_over(time_of_day()) {
+            return Ok(None);
+        }
+        let value = Rc::new(session.value);
         self.decoded = Some((Rc::clone(&value), by));
-        Ok(value)
+        Ok(Some(value))
     }
 }
 
@@ -161,7 +171,7 @@ impl Drop for Context {
 /// The plan's key of an id. None: out of memory, or what the digest cannot encode.
 pub(super) fn derive_key(r: Request, plan: &Plan, id: &SessionId) -> Option<Rc<[u8]>> {
     match &plan.key {
-        KeyRule::Prefix(prefix) => Some(Rc::from([prefix.as_bytes(), id.as_bytes()].concat())),
+        KeyRule::Form(form, _) => Some(Rc::from(form.key(id))),
         KeyRule::Template(rule) => {
             let rule = rule.value()?;
             let text = rule.template.evaluate(r)?;

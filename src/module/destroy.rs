@@ -3,23 +3,23 @@
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_http_discard_request_body, ngx_http_finalize_request, ngx_http_request_empty_handler,
-    ngx_http_request_t, ngx_http_run_posted_requests, ngx_http_send_header, ngx_http_test_reading,
-    ngx_int_t, NGX_DONE, NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED,
-    NGX_HTTP_NO_CONTENT, NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_LOG_ERR, NGX_OK,
+    ngx_http_discard_request_body, ngx_http_request_t, ngx_http_send_header, ngx_int_t,
+    NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NO_CONTENT,
+    NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK,
 };
 use ngx::http::HttpModuleLocationConf;
-use ngx::ngx_log_error;
 
 use super::conf::{Destroy, IdSource, LocationConf};
+use super::content::{go_on, wait};
 use super::context::{derive_key, Context};
 use super::handler;
 use super::identify::{identify, Identified};
 use super::lookup::Query;
-use super::plan::Plan;
+use super::plan::{KeyRule, Plan};
 use super::request::Request;
 use super::SessionRedis;
 use crate::framework::Framework;
+use crate::session::id::SessionId;
 use crate::session::source::Source;
 use crate::store::fetched::Fetched;
 
@@ -45,7 +45,7 @@ pub(super) fn cookies(
         })
         .collect();
     let beside: Vec<String> =
-        names.iter().flat_map(|name| framework.cookies_beside(name)).collect();
+        names.iter().filter_map(|name| framework.identity.scheme.beside(name)).collect();
     names.extend(beside);
     names
 }
@@ -85,63 +85,55 @@ fn end_session(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
     };
     let Some(context) = Context::create(r) else { return INTERNAL };
     let Some(key) = derive_key(r, plan, &id) else { return answer(r, plan, destroy) };
+    let keys = keys_beside(plan, &id).chain([Rc::clone(&key)]).collect();
     *context.id.borrow_mut() = Some(id);
-    *context.key.borrow_mut() = Some(Rc::clone(&key));
+    *context.key.borrow_mut() = Some(key);
 
     let Some(client) = plan.store.as_ref().and_then(|store| store.client()) else {
         return INTERNAL;
     };
-    let lookup = client.ask(Query::Delete { key });
+    let lookup = client.ask(Query::Delete { keys });
     context.lookup.replace(Some(lookup.clone()));
-    if lookup.is_done() {
-        return conclude(r, context, plan, destroy);
+    match lookup.is_done() {
+        true => conclude(r, context, plan, destroy),
+        false => wait(r, &lookup, resume),
     }
-    // SAFETY: the request is kept by its count until `resume` finalizes it, or else its pool goes,
-    // and the context with it, which abandons the lookup.
-    unsafe {
-        lookup.wait(r.as_ptr(), resume);
-        (*(*r.as_ptr()).main).set_count((*(*r.as_ptr()).main).count() + 1);
-        (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
-        (*r.as_ptr()).write_event_handler = Some(ngx_http_request_empty_handler);
-    }
-    NGX_DONE as ngx_int_t
+}
+
+/// The keys of what the framework keeps beside a session.
+fn keys_beside<'a>(plan: &'a Plan, id: &'a SessionId) -> impl Iterator<Item = Rc<[u8]>> + 'a {
+    let forms = match &plan.key {
+        KeyRule::Form(_, beside) => beside.as_slice(),
+        KeyRule::Template(_) | KeyRule::None => &[],
+    };
+    forms.iter().map(|form| Rc::from(form.key(id)))
 }
 
 /// # Safety
 /// `r` must be a live request that `end_session` left; it may be gone afterwards.
 unsafe fn resume(r: *mut ngx_http_request_t) {
-    // SAFETY: the caller vouches for the request; its connection is kept until posted requests have run.
-    unsafe {
-        let connection = (*r).connection;
-        let request = Request::from_raw(r);
-        let conf = SessionRedis::location_conf(request.raw());
+    let conclude = |r: Request| {
+        let conf = SessionRedis::location_conf(r.raw());
         let destroy = conf.and_then(|conf| conf.destroy.value());
-        let rc = match (Context::of(request), handler::plan(request), destroy) {
-            (Some(context), Some(plan), Some(destroy)) => {
-                conclude(request, context, &plan, destroy)
-            }
+        match (Context::of(r), handler::plan(r), destroy) {
+            (Some(context), Some(plan), Some(destroy)) => conclude(r, context, &plan, destroy),
             _ => INTERNAL,
-        };
-        ngx_http_finalize_request(r, rc);
-        ngx_http_run_posted_requests(connection);
-    }
+        }
+    };
+    // SAFETY: the caller vouches for the request.
+    unsafe { go_on(r, conclude) };
 }
 
 /// The store has answered, or failed.
 fn conclude(r: Request, context: &Context, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
     let result = context.lookup.take().and_then(|lookup| lookup.take_answer());
-    match result.map(|result| result.fetched) {
-        Some(Fetched::Failed(failure)) => {
-            let store = plan.store.as_ref().map_or("", |store| &store.name);
-            ngx_log_error!(
-                NGX_LOG_ERR,
-                r.log(),
-                "{failure} while ending session in store \"{store}\""
-            );
+    let (Some(result), Some(store)) = (result, &plan.store) else { return INTERNAL };
+    match result.fetched {
+        Fetched::Failed(failure) => {
+            handler::log_failure(r, store, result.server, &failure, "ending session in");
             unavailable(r)
         }
-        Some(_) => answer(r, plan, destroy),
-        None => INTERNAL,
+        _ => answer(r, plan, destroy),
     }
 }
 

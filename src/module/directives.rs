@@ -7,8 +7,8 @@ use std::rc::Rc;
 use nginx_sys::{
     ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_msec_t, ngx_parse_time,
     ngx_ptocidr, ngx_str_t, NGX_CONF_1MORE, NGX_CONF_2MORE, NGX_CONF_ANY, NGX_CONF_BLOCK,
-    NGX_CONF_FLAG, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE23, NGX_DONE, NGX_ERROR,
-    NGX_HTTP_DELETE, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
+    NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE23, NGX_DONE,
+    NGX_ERROR, NGX_HTTP_DELETE, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
     NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_PATCH,
     NGX_HTTP_POST, NGX_HTTP_PUT, NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET, NGX_LOG_EMERG,
     NGX_LOG_WARN,
@@ -21,9 +21,10 @@ use super::conf::{
     Destroy, HeaderKey, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, Place,
     Requirement, Route, RouteKind, ServerConf, SetHeader, SetVariable, StoreName, Touch,
 };
+use super::content::Handler;
 use super::store::Store;
 use super::template::{Template, Value};
-use super::{destroy, files, pool, store_block, variables, SessionRedis};
+use super::{destroy, explain, files, pool, store_block, variables, SessionRedis};
 use crate::config::{options, unknown, ConfigError};
 use crate::format::Pipeline;
 use crate::framework::Framework;
@@ -64,7 +65,7 @@ macro_rules! directive {
 pub(super) use directive;
 
 /// The directives, in the order of the reference.
-pub(super) static mut COMMANDS: [ngx_command_t; 25] = [
+pub(super) static mut COMMANDS: [ngx_command_t; 26] = [
     directive!(
         "session_redis_store",
         NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1,
@@ -100,6 +101,7 @@ pub(super) static mut COMMANDS: [ngx_command_t; 25] = [
     ),
     directive!("session_redis_touch", LEVELS | NGX_CONF_TAKE12, LOCATION, set_touch),
     directive!("session_redis_destroy", NGX_HTTP_LOC_CONF | NGX_CONF_ANY, LOCATION, set_destroy),
+    directive!("session_redis_explain", NGX_HTTP_LOC_CONF | NGX_CONF_NOARGS, LOCATION, set_explain),
     directive!("session_redis_on_error", LEVELS | NGX_CONF_TAKE1, LOCATION, set_on_error),
     directive!("session_redis_early", LEVELS | NGX_CONF_FLAG, LOCATION, set_early),
     directive!("session_redis_route", LEVELS | NGX_CONF_1MORE, LOCATION, set_route),
@@ -471,16 +473,25 @@ fn set_destroy(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigE
         }
     }
     once(conf.destroy.set(destroy, d.place()))?;
+    answers(d, destroy::handler)
+}
 
+fn set_explain(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
+    once(conf.explain.set((), d.place()))?;
+    answers(d, explain::handler)
+}
+
+/// Makes `handler` the one that answers in the location.
+fn answers(d: &mut Directive, handler: Handler) -> Result<(), ConfigError> {
     // SAFETY: `cf` is live; a location has nginx's own structure, which nobody refers to now.
     let core = unsafe { NgxHttpCoreModule::location_conf_mut(&*d.cf) };
     let core: &mut ngx_http_core_loc_conf_t =
         core.ok_or_else(|| ConfigError::new("stands outside a location"))?;
     if core.handler.is_some() {
         return Err(ConfigError::new("the location has a handler already")
-            .hint("a logout stands in a location of its own, without \"proxy_pass\""));
+            .hint("it stands in a location of its own, without \"proxy_pass\""));
     }
-    core.handler = Some(destroy::handler);
+    core.handler = Some(handler);
     Ok(())
 }
 

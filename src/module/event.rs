@@ -4,8 +4,8 @@ use core::cell::UnsafeCell;
 use core::ffi::c_void;
 
 use nginx_sys::{
-    ngx_add_timer, ngx_current_msec, ngx_del_timer, ngx_delete_posted_event, ngx_event_t,
-    ngx_log_t, ngx_msec_t, ngx_post_event, ngx_posted_events,
+    ngx_add_timer, ngx_cached_time, ngx_current_msec, ngx_del_timer, ngx_delete_posted_event,
+    ngx_event_t, ngx_log_t, ngx_msec_t, ngx_post_event, ngx_posted_events,
 };
 
 /// Owns the event; dropping it disarms it.
@@ -74,4 +74,11 @@ impl Drop for Event {
 pub(super) fn now() -> u64 {
     // SAFETY: nginx writes the variable on this thread only.
     unsafe { ngx_current_msec as u64 }
+}
+
+/// nginx's time of day, in Unix ms.
+pub(super) fn time_of_day() -> u64 {
+    // SAFETY: the time is there since nginx began, and written on this thread only.
+    let time = unsafe { &*ngx_cached_time };
+    u64::try_from(time.sec).unwrap_or(0).saturating_mul(1000).saturating_add(time.msec as u64)
 }

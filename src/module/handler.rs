@@ -29,6 +29,7 @@ use crate::policy::{self, decide, Decision, Status};
 use crate::require::Condition;
 use crate::store::error::Failure;
 use crate::store::fetched::{Fetched, Ttl};
+use crate::stored::{Shape, Stored};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
@@ -184,6 +185,12 @@ fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
     let answer = context.lookup.borrow().as_ref().and_then(|lookup| lookup.take_answer());
     let Some(answer) = answer else { return suspend(r, context) };
     context.lookup.take();
+    if asks_again(context, plan, &answer) {
+        return match look_up(context, plan) {
+            Some(()) => suspend(r, context),
+            None => INTERNAL,
+        };
+    }
     let status = take_in(r, context, plan, answer).unwrap_or(Status::Error);
     settle(r, context, plan, status)
 }
@@ -217,12 +224,28 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
         return Some(Asked::Settled(status));
     }
     context.result.take();
-
-    let client = plan.store.as_ref().and_then(|store| store.client())?;
-    let lookup = client.ask(Query::Fetch { key, ttl: plan.needs().ttl });
-    *context.lookup.borrow_mut() = Some(lookup);
+    look_up(context, plan)?;
     context.progress.set(Progress::Waiting);
     Some(Asked::Waiting)
+}
+
+fn look_up(context: &Context, plan: &Plan) -> Option<()> {
+    let client = plan.store.as_ref().and_then(|store| store.client())?;
+    let key = context.key.borrow().clone()?;
+    let query = Query::Fetch { key, hash: plan.hash.get(), ttl: plan.needs().ttl };
+    *context.lookup.borrow_mut() = Some(client.ask(query));
+    Some(())
+}
+
+/// Whether what was asked for as a string may be a hash, or the other way round: once a request.
+pub(super) fn asks_again(context: &Context, plan: &Plan, answer: &Answer) -> bool {
+    let again = plan.decoder.shape == Shape::Any
+        && matches!(answer.fetched, Fetched::WrongType)
+        && !context.asked_again.replace(true);
+    if again {
+        plan.hash.set(!plan.hash.get());
+    }
+    again
 }
 
 /// Leaves the request until its lookup is done, or its client gone.
@@ -265,7 +288,7 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: Answer) -> Op
         plan: Rc::clone(plan),
         key: context.key.borrow().clone()?,
         status: Status::Error,
-        raw: Vec::new(),
+        stored: None,
         decoded: None,
         ttl: match answer.ttl {
             Some(Ttl::Left(ms)) => Some(ms),
@@ -276,19 +299,20 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: Answer) -> Op
     };
     result.status = match answer.fetched {
         Fetched::Value(value) => {
-            result.raw = value.into_owned();
-            match result.decode(plan) {
-                Ok(_) => Status::Found,
-                Err(error) => undecodable(store, &error),
-            }
+            result.stored = Some(Stored::Text(value.into_owned()));
+            judge(store, &mut result, plan)
+        }
+        Fetched::Hash(fields) => {
+            result.stored = Some(Stored::Hash(fields));
+            judge(store, &mut result, plan)
         }
         Fetched::Missing => Status::Missing,
-        Fetched::WrongType => undecodable(store, &"the key holds no string"),
+        Fetched::WrongType => undecodable(store, &plan.decoder.shape),
         Fetched::TooLarge(bytes) => {
             undecodable(store, &format_args!("{bytes} bytes are more than \"max_size\""))
         }
         Fetched::Failed(failure) => {
-            log_failure(r, store, answer.server, &failure);
+            log_failure(r, store, answer.server, &failure, "reading session from");
             Status::Error
         }
     };
@@ -300,6 +324,15 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: Answer) -> Op
     Some(status)
 }
 
+/// What is stored is a session, one that has ended, or none.
+fn judge(store: &Store, result: &mut LookedUp, plan: &Plan) -> Status {
+    match result.decode(plan) {
+        Ok(Some(_)) => Status::Found,
+        Ok(None) => Status::Missing,
+        Err(error) => undecodable(store, &error),
+    }
+}
+
 fn undecodable(store: &Store, why: &dyn core::fmt::Display) -> Status {
     if let Some(client) = store.client() {
         client.note_unreadable(why);
@@ -307,7 +340,14 @@ fn undecodable(store: &Store, why: &dyn core::fmt::Display) -> Status {
     Status::Undecodable
 }
 
-fn log_failure(r: Request, store: &Store, server: Option<usize>, failure: &Failure) {
+/// A request failed for the store's sake, `doing` what.
+pub(super) fn log_failure(
+    r: Request,
+    store: &Store,
+    server: Option<usize>,
+    failure: &Failure,
+    doing: &str,
+) {
     let client = store.client();
     let server = server.and_then(|server| client.map(|client| client.server_name(server)));
     let (name, server) = (&store.name, server.unwrap_or("none"));
@@ -320,7 +360,7 @@ fn log_failure(r: Request, store: &Store, server: Option<usize>, failure: &Failu
             ngx_log_error!(
                 NGX_LOG_ERR,
                 r.log(),
-                "{failure} while reading session from store \"{name}\", server: {server}"
+                "{failure} while {doing} store \"{name}\", server: {server}"
             );
         }
     }
@@ -350,6 +390,10 @@ fn inject(r: Request, context: &Context, plan: &Plan, session: &serde_json::Valu
             Reading::Session(pointer) => {
                 session_header(&pointer.select(session), header.join.as_deref(), header.encode)
             }
+            Reading::User(user) => user.with(session, |found| {
+                let value = session_header(found, header.join.as_deref(), header.encode)?;
+                Ok(value.map(|value| Cow::Owned(value.into_owned())))
+            }),
             other => match other.text(r, None).filter(|text| !text.is_empty()) {
                 Some(text) => header_value(text, header.encode).map(Some),
                 None => Ok(None),

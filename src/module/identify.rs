@@ -1,10 +1,12 @@
 //! The session id out of a request, by a location's plan.
 
+use super::event::time_of_day;
 use super::plan::Plan;
 use super::request::{Header, Request};
 use crate::session::cookie::{self, MAX_CANDIDATES};
 use crate::session::id::{Invalid, SessionId};
-use crate::session::identity::Choice;
+use crate::session::identity::{Choice, Pick};
+use crate::session::scheme::Carried;
 use crate::session::source::{argument, path_parameter, Source};
 
 /// What the request says of its session.
@@ -16,18 +18,26 @@ pub(super) enum Identified {
     Valid(SessionId),
 }
 
-/// The values of one source, on the stack: there is hardly ever more than one.
-#[derive(Default)]
+/// The values of one source, on the stack: there is hardly ever more than one. Of too many those are kept
+/// that the framework would look at: the first, or the last.
 struct Candidates<'a> {
     values: [&'a [u8]; MAX_CANDIDATES],
     count: usize,
+    pick: Pick,
 }
 
 impl<'a> Candidates<'a> {
+    fn new(pick: Pick) -> Self {
+        Self { values: [&[]; MAX_CANDIDATES], count: 0, pick }
+    }
+
     fn push(&mut self, value: &'a [u8]) {
         if let Some(place) = self.values.get_mut(self.count) {
             *place = value;
             self.count += 1;
+        } else if self.pick == Pick::Last {
+            self.values.rotate_left(1);
+            self.values[MAX_CANDIDATES - 1] = value;
         }
     }
 
@@ -46,13 +56,44 @@ impl<'a> Candidates<'a> {
 /// differ, those not chosen are taken out of the request, so that backend and edge see the same session.
 pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
     let mut outcome = Identified::None;
+    let mut chosen = None;
+    for_each_source(r, plan, |source, values, carried| {
+        match plan.verifier.choose(values, carried) {
+            Choice::None => {}
+            Choice::Invalid(reason) => outcome = Identified::Invalid(reason),
+            Choice::Valid { id, value, differ } => {
+                if let (true, Source::Cookie(name)) = (differ, source) {
+                    chosen = Some((name, value.to_vec()));
+                }
+                outcome = Identified::Valid(id);
+                return false;
+            }
+        }
+        true
+    })?;
+    if let Some((name, chosen)) = chosen {
+        rewrite_cookies(r, |other, value| other != name.as_bytes() || value == chosen.as_slice())?;
+    }
+    Some(outcome)
+}
+
+/// Hands the values of each source, in order, to `visit`, until that is false. `None`: a source could not be
+/// read.
+pub(super) fn for_each_source<'p>(
+    r: Request,
+    plan: &'p Plan,
+    mut visit: impl FnMut(&'p Source, &[&[u8]], &Carried<'_>) -> bool,
+) -> Option<()> {
     for source in &plan.sources {
-        let mut candidates = Candidates::default();
+        let mut candidates = Candidates::new(plan.verifier.pick());
+        let mut carried = Carried { name: "", beside: None, now: time_of_day() / 1000 };
         match &source.source {
             Source::Cookie(name) => {
                 cookie::values(cookies(r).map(Header::value), name.as_bytes(), &mut |value| {
                     candidates.push(value);
                 });
+                carried.name = name;
+                carried.beside = plan.verifier.beside(name).and_then(|name| first_cookie(r, &name));
             }
             Source::Header(name) => candidates.extend(r.header(name.as_bytes())),
             Source::Arg(name) => candidates.extend(argument(r.original_args(), name.as_bytes())),
@@ -64,21 +105,11 @@ pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
                 candidates.extend(Some(text).filter(|text| !text.is_empty()));
             }
         }
-        match plan.identity.choose(candidates.as_slice(), plan.secrets.value()) {
-            Choice::None => {}
-            Choice::Invalid(reason) => outcome = Identified::Invalid(reason),
-            Choice::Valid { id, value, differ } => {
-                if let (true, Source::Cookie(name)) = (differ, &source.source) {
-                    let chosen = value.to_vec();
-                    rewrite_cookies(r, |other, value| {
-                        other != name.as_bytes() || value == chosen.as_slice()
-                    })?;
-                }
-                return Some(Identified::Valid(id));
-            }
+        if !visit(&source.source, candidates.as_slice(), &carried) {
+            break;
         }
     }
-    Some(outcome)
+    Some(())
 }
 
 /// Takes the session cookies out of the request that goes to the backend.
@@ -101,6 +132,14 @@ pub(super) fn has_cookie(r: Request, mut matches: impl FnMut(&[u8]) -> bool) -> 
         });
     }
     found
+}
+
+fn first_cookie<'a>(r: Request, name: &str) -> Option<&'a [u8]> {
+    let mut first = None;
+    cookie::values(cookies(r).map(Header::value), name.as_bytes(), &mut |value| {
+        first.get_or_insert(value);
+    });
+    first
 }
 
 fn cookies(r: Request) -> impl Iterator<Item = Header> {

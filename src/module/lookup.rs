@@ -13,10 +13,10 @@ use crate::store::servers::TriedSet;
 
 /// What is asked.
 pub(super) enum Query {
-    /// The session, and its remaining life if that matters.
-    Fetch { key: Rc<[u8]>, ttl: bool },
-    /// The end of the session.
-    Delete { key: Rc<[u8]> },
+    /// The session, a string or a hash, and its remaining life if that matters.
+    Fetch { key: Rc<[u8]>, hash: bool, ttl: bool },
+    /// The end of the session, and of what is kept beside it.
+    Delete { keys: Vec<Rc<[u8]>> },
 }
 
 impl Query {

@@ -20,28 +20,30 @@ use super::variables::Used;
 use super::SessionRedis;
 use crate::config::ConfigError;
 use crate::format::{Pipeline, Wanted};
-use crate::framework::{Framework, Refresh};
+use crate::framework::{Framework, Refresh, User};
 use crate::pointer::{Pointer, Selected};
 use crate::policy::OnError;
 use crate::require::Condition;
 use crate::session::cookie::Attributes;
-use crate::session::identity::Identity;
-use crate::session::secrets::Secrets;
+use crate::session::identity::Verifier;
+use crate::session::key::KeyForm;
 use crate::session::source::Source;
+use crate::stored::{Decoder, Shape};
 use crate::value;
 
 /// A location's plan.
 pub(super) struct Plan {
     pub(super) store: Option<Rc<Store>>,
-    pub(super) identity: Identity,
+    pub(super) verifier: Verifier,
     pub(super) sources: Vec<IdSource>,
     /// Of the cookies that a logout expires.
     pub(super) attributes: Attributes,
-    pub(super) secrets: Setting<Secrets>,
     pub(super) key: KeyRule,
     pub(super) key_digest: Setting<KeyDigest>,
-    pub(super) format: Pipeline,
-    pub(super) user: Option<Pointer>,
+    pub(super) decoder: Decoder,
+    /// Whether sessions are hashes. Where that is not said, what the last one was.
+    pub(super) hash: Cell<bool>,
+    pub(super) user: Option<User>,
     pub(super) headers: Vec<(Reading, usize)>,
     header_settings: Setting<Vec<SetHeader>>,
     pub(super) sets: Vec<(Reading, usize)>,
@@ -73,8 +75,8 @@ pub(super) struct Needs {
 
 /// From id to key.
 pub(super) enum KeyRule {
-    /// Prefix and id.
-    Prefix(String),
+    /// As the framework makes it, and the keys of what it keeps beside a session.
+    Form(KeyForm, Vec<KeyForm>),
     Template(Setting<Key>),
     /// A location that never looks anything up.
     None,
@@ -83,6 +85,7 @@ pub(super) enum KeyRule {
 /// Where a value comes from, with `@user` and the framework's root filled in.
 pub(super) enum Reading {
     Session(Pointer),
+    User(User),
     Text(String),
     Template(Rc<Template>),
 }
@@ -111,20 +114,13 @@ pub(super) enum RouteRule {
 }
 
 impl Reading {
-    fn of(
-        value: &Value,
-        root: Option<&Pointer>,
-        user: Option<&Pointer>,
-        framework: &str,
-    ) -> Result<Self, ConfigError> {
+    fn of(value: &Value, framework: &Framework, user: Option<&User>) -> Result<Self, ConfigError> {
         Ok(match value {
-            Value::Pointer(pointer) => Self::Session(match root {
-                Some(root) => root.join(pointer),
-                None => pointer.clone(),
-            }),
-            Value::User => Self::Session(user.cloned().ok_or_else(|| {
+            Value::Pointer(pointer) => Self::Session(framework.rooted(pointer)),
+            Value::User => Self::User(user.cloned().ok_or_else(|| {
                 ConfigError::new("\"@user\" stands for nothing here").hint(format!(
-                    "framework \"{framework}\" knows no user: add \"session_redis_user /…\""
+                    "framework \"{}\" knows no user: add \"session_redis_user /…\"",
+                    framework.name
                 ))
             })?),
             Value::Text(text) => Self::Text(text.clone()),
@@ -132,10 +128,11 @@ impl Reading {
         })
     }
 
-    fn pointer(&self) -> Option<&Pointer> {
+    fn pointers(&self) -> Vec<Pointer> {
         match self {
-            Self::Session(pointer) => Some(pointer),
-            Self::Text(_) | Self::Template(_) => None,
+            Self::Session(pointer) => vec![pointer.clone()],
+            Self::User(user) => user.pointers().cloned().collect(),
+            Self::Text(_) | Self::Template(_) => Vec::new(),
         }
     }
 
@@ -147,6 +144,7 @@ impl Reading {
     ) -> Option<Cow<'a, str>> {
         match self {
             Self::Session(pointer) => value::text(&pointer.select(session?)),
+            Self::User(user) => user.text(session?).map(Cow::Owned),
             Self::Text(text) => Some(Cow::Borrowed(text)),
             Self::Template(template) => template.evaluate(r).map(String::from_utf8_lossy),
         }
@@ -161,6 +159,7 @@ impl Reading {
     ) -> T {
         match self {
             Self::Session(pointer) => judge(&pointer.select(session)),
+            Self::User(user) => user.with(session, judge),
             other => match other.text(r, None) {
                 Some(text) => {
                     let text = serde_json::Value::String(text.into_owned());
@@ -238,7 +237,7 @@ impl Plan {
         let Some(sources) = sources(conf, framework) else {
             return incomplete(strict, conf, "session_redis_cookie", "names no cookie or other id");
         };
-        if framework.signed && conf.secrets.get().is_none() {
+        if framework.identity.scheme.needs_secret() && conf.secrets.get().is_none() {
             return match strict {
                 false => Ok(None),
                 true => Err(Mistake::new(
@@ -254,28 +253,29 @@ impl Plan {
         }
         let key = match (conf.key.get(), &framework.key) {
             (Some(_), _) => KeyRule::Template(conf.key.clone()),
-            (None, Some(prefix)) => KeyRule::Prefix(prefix.clone()),
+            (None, Some(form)) => KeyRule::Form(form.clone(), framework.keys_beside.clone()),
             (None, None) if store.is_none() => KeyRule::None,
             (None, None) => {
                 return incomplete(strict, conf, "session_redis_key", "makes no key of the id");
             }
         };
         let format = match (conf.format.value(), &framework.format) {
-            (Some(format), _) | (None, Some(format)) => *format,
+            (Some(format), _) | (None, Some(format)) => format
+                .clone()
+                .with_secrets(conf.secrets.value())
+                .map_err(|error| Mistake::new("session_redis_format", conf.place(), error))?,
             (None, None) if store.is_none() => Pipeline::default(),
             (None, None) => {
                 return incomplete(strict, conf, "session_redis_format", "reads no format");
             }
         };
 
-        let root = framework.root.as_ref();
-        let user = match (conf.user.value(), root) {
-            (Some(user), Some(root)) => Some(root.join(user)),
-            (Some(user), None) => Some(user.clone()),
-            (None, _) => framework.user.clone(),
+        let user = match conf.user.value() {
+            Some(user) => Some(User::at(framework.rooted(user))),
+            None => framework.user.clone(),
         };
         let reading = |value: &Value, directive, place: &Place| {
-            Reading::of(value, root, user.as_ref(), framework.name)
+            Reading::of(value, framework, user.as_ref())
                 .map_err(|error| Mistake::new(directive, place, error))
         };
 
@@ -311,6 +311,11 @@ impl Plan {
         if let Some((min, max)) = conf.id_length.value() {
             identity.rule = identity.rule.with_length(*min, *max);
         }
+        let verifier = identity.verifier(conf.secrets.value()).map_err(|error| {
+            let place = conf.secrets.get().map_or(conf.place(), |written| &written.place);
+            Mistake::new("session_redis_secret", place, error)
+        })?;
+        let decoder = Decoder { shape: framework.shape, format, life: framework.life.clone() };
         let own_needs = Needs {
             session: store.is_some()
                 && (!headers.is_empty()
@@ -325,14 +330,14 @@ impl Plan {
             own_needs,
             used: Rc::clone(&main.used),
             store,
-            identity,
+            verifier,
             logout_cookies: destroy::cookies(conf, &sources, framework),
             attributes: conf.sources.value().map(|ids| ids.attributes.clone()).unwrap_or_default(),
             sources,
-            secrets: conf.secrets.clone(),
             key,
             key_digest: conf.key_digest.clone(),
-            format,
+            hash: Cell::new(matches!(decoder.shape, Shape::Hash | Shape::Field(_))),
+            decoder,
             user,
             headers,
             header_settings: conf.headers.clone(),
@@ -381,8 +386,9 @@ impl Plan {
             _ => None,
         };
         let mut pointers: Vec<Pointer> =
-            readings.chain(route).filter_map(Reading::pointer).cloned().collect();
-        pointers.extend(self.user.clone());
+            readings.chain(route).flat_map(Reading::pointers).collect();
+        pointers.extend(self.user.iter().flat_map(User::pointers).cloned());
+        pointers.extend(self.decoder.pointers().cloned());
         if let Some(Extension { life: Life::OfFramework(refresh), .. }) = &self.touch {
             pointers.extend(refresh.pointer());
         }
@@ -404,7 +410,7 @@ impl LocationConf {
         !self.headers.items().is_empty()
             || !self.sets.items().is_empty()
             || !self.require.items().is_empty()
-            || self.destroy.get().is_some()
+            || self.content().is_some()
             || self.route.get().is_some()
             || matches!(self.touch.value(), Some(Touch::Auto { .. } | Touch::Fixed { .. }))
     }
@@ -486,8 +492,10 @@ fn sources(conf: &LocationConf, framework: &Framework) -> Option<Vec<IdSource>> 
     if let Some(IdSources { sources, .. }) = conf.sources.value() {
         return Some(sources.clone());
     }
-    let cookie = |name: &String| IdSource { source: Source::Cookie(name.clone()), template: None };
-    let sources: Vec<IdSource> = framework.cookies.iter().map(cookie).collect();
+    let cookies = framework.cookies.iter().cloned().map(Source::Cookie);
+    let paths = framework.paths.iter().cloned().map(Source::Path);
+    let sources: Vec<IdSource> =
+        cookies.chain(paths).map(|source| IdSource { source, template: None }).collect();
     (!sources.is_empty()).then_some(sources)
 }
 
@@ -513,6 +521,15 @@ fn extension(conf: &LocationConf, framework: &Framework) -> Result<Option<Extens
     let Some(written) = conf.touch.get() else { return Ok(None) };
     match &**written {
         Touch::Off => Ok(None),
+        _ if !framework.life.is_empty() => Err(Mistake::new(
+            "session_redis_touch",
+            &written.place,
+            ConfigError::new(format!(
+                "framework \"{}\" keeps the life of a session in its data, a key that lives on would not \
+                 prolong it",
+                framework.name
+            )),
+        )),
         Touch::Fixed { time_ms, after_ms } => {
             Ok(Some(Extension { life: Life::Fixed(*time_ms), after_ms: *after_ms }))
         }
@@ -525,7 +542,7 @@ fn extension(conf: &LocationConf, framework: &Framework) -> Result<Option<Extens
                 "session_redis_touch",
                 &written.place,
                 ConfigError::new(format!(
-                    "framework \"{}\" does not extend a session's life by reading it",
+                    "with framework \"{}\" reading a session does not extend its life, or by what only the application knows",
                     framework.name
                 ))
                 .hint("write a time, for instance \"session_redis_touch 30m\""),

@@ -23,7 +23,7 @@ use crate::policy::Status;
 use crate::route::jvm_route;
 use crate::session::key::key_digest;
 use crate::session::source::{mask, Source};
-use crate::value;
+use crate::stored::Stored;
 
 /// What a variable needs to be known before it has a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -289,7 +289,7 @@ fn status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let plan = view.plan?;
     let session = view.context?.session(plan)?;
-    value::text(&plan.user.as_ref()?.select(&session)).map(text)
+    plan.user.as_ref()?.text(&session).map(text)
 }
 
 fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -326,8 +326,9 @@ fn json<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn raw<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.with_result(|result| {
-        (result.status == Status::Found).then(|| Cow::Owned(result.raw.clone()))
+    view.with_result(|result| match &result.stored {
+        Some(Stored::Text(raw)) if result.status == Status::Found => Some(Cow::Owned(raw.clone())),
+        _ => None,
     })
 }
 

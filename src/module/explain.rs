@@ -1,0 +1,180 @@
+//! `session_redis_explain`: the content handler that tells what becomes of the request's own session.
+
+use std::rc::Rc;
+
+use nginx_sys::{
+    ngx_http_discard_request_body, ngx_http_request_t, ngx_int_t, NGX_HTTP_GET, NGX_HTTP_HEAD,
+    NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_OK,
+};
+
+use super::content::{go_on, send, wait};
+use super::context::{derive_key, Context};
+use super::event::time_of_day;
+use super::handler::{self, asks_again};
+use super::identify::for_each_source;
+use super::lookup::{Answer, Query};
+use super::plan::{KeyRule, Plan, Reading};
+use super::request::Request;
+use crate::explain::Report;
+use crate::pointer::Selected;
+use crate::session::id::SessionId;
+use crate::session::source::argument;
+use crate::store::fetched::{Fetched, Ttl};
+use crate::stored::Stored;
+
+const INTERNAL: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
+
+/// The location's content.
+pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    // SAFETY: nginx calls content handlers with a live request.
+    let r = unsafe { Request::from_raw(r) };
+    if r.method() & (NGX_HTTP_GET | NGX_HTTP_HEAD) as usize == 0 {
+        return match r.push_answer_header("Allow", b"GET, HEAD") {
+            Some(()) => NGX_HTTP_NOT_ALLOWED as ngx_int_t,
+            None => INTERNAL,
+        };
+    }
+    // SAFETY: the request is live.
+    let rc = unsafe { ngx_http_discard_request_body(r.as_ptr()) };
+    if rc != NGX_OK as ngx_int_t {
+        return rc;
+    }
+    let (Some(plan), Some(context)) = (handler::plan(r), Context::create(r)) else {
+        return INTERNAL;
+    };
+    let mut report = Report::default();
+    let Some(id) = identify(r, &plan, &mut report) else { return answer(r, &report) };
+    match derive_key(r, &plan, &id) {
+        Some(key) => ask(r, context, &plan, key),
+        None => answer(r, &report),
+    }
+}
+
+fn ask(r: Request, context: &Context, plan: &Plan, key: Rc<[u8]>) -> ngx_int_t {
+    let Some(client) = plan.store.as_ref().and_then(|store| store.client()) else {
+        return INTERNAL;
+    };
+    context.key.replace(Some(Rc::clone(&key)));
+    let lookup = client.ask(Query::Fetch { key, hash: plan.hash.get(), ttl: true });
+    context.lookup.replace(Some(lookup.clone()));
+    match lookup.is_done() {
+        true => conclude(r),
+        false => wait(r, &lookup, resume),
+    }
+}
+
+/// # Safety
+/// `r` must be a live request that `handler` left; it may be gone afterwards.
+unsafe fn resume(r: *mut ngx_http_request_t) {
+    // SAFETY: the caller vouches for the request.
+    unsafe { go_on(r, conclude) };
+}
+
+/// The store has answered, or failed.
+fn conclude(r: Request) -> ngx_int_t {
+    let (Some(context), Some(plan)) = (Context::of(r), handler::plan(r)) else { return INTERNAL };
+    let lookup = context.lookup.take();
+    let Some(result) = lookup.and_then(|lookup| lookup.take_answer()) else { return INTERNAL };
+    let asked = context.key.borrow().clone();
+    if let Some(asked) = asked.filter(|_| asks_again(context, &plan, &result)) {
+        return ask(r, context, &plan, asked);
+    }
+    // Told from the beginning: nothing of the report was kept while waiting.
+    let mut report = Report::default();
+    if let Some(id) = identify(r, &plan, &mut report) {
+        key(r, &plan, &id, &mut report);
+    }
+    if let Some(stored) = fetched(&plan, result, &mut report) {
+        read(r, &plan, &stored, &mut report);
+    }
+    answer(r, &report)
+}
+
+fn identify(r: Request, plan: &Plan, report: &mut Report) -> Option<SessionId> {
+    let mut found = None;
+    for_each_source(r, plan, |source, values, carried| {
+        found = report.identify(&source.to_string(), values, &plan.verifier, carried);
+        found.is_none()
+    })?;
+    found
+}
+
+fn key(r: Request, plan: &Plan, id: &SessionId, report: &mut Report) {
+    match &plan.key {
+        KeyRule::Form(form, _) => report.key(form),
+        KeyRule::Template(rule) => {
+            let digest = rule.value().is_some_and(|rule| rule.digest.is_some());
+            let key = derive_key(r, plan, id).unwrap_or_default();
+            let key = String::from_utf8_lossy(&key).replace(id.as_str(), "***");
+            match digest {
+                true => report.good("key", "a digest, as session_redis_key says"),
+                false => report.good("key", key),
+            }
+        }
+        KeyRule::None => {}
+    }
+}
+
+/// What the store has. `None`: no session.
+fn fetched(plan: &Plan, answer: Answer, report: &mut Report) -> Option<Stored> {
+    let client = plan.store.as_ref().and_then(|store| store.client())?;
+    let server = answer.server.map_or("no server", |server| client.server_name(server));
+    let left = match answer.ttl {
+        Some(Ttl::Left(ms)) => Some(ms),
+        _ => None,
+    };
+    let stored = match answer.fetched {
+        Fetched::Value(value) => Some(Stored::Text(value.into_owned())),
+        Fetched::Hash(fields) => Some(Stored::Hash(fields)),
+        Fetched::Missing => None,
+        Fetched::WrongType => {
+            report.bad("store", format!("{server}: {}", plan.decoder.shape));
+            return None;
+        }
+        Fetched::TooLarge(bytes) => {
+            report.bad("store", format!("{server}: {bytes} bytes are more than \"max_size\""));
+            return None;
+        }
+        Fetched::Failed(failure) => {
+            report.bad("store", format!("{server}: {failure}"));
+            return None;
+        }
+    };
+    report.stored(server, stored.as_ref(), left);
+    stored
+}
+
+/// What is in a session, and what the location makes of it.
+fn read(r: Request, plan: &Rc<Plan>, stored: &Stored, report: &mut Report) {
+    let Some(session) = report.decode(&plan.decoder, stored, time_of_day()) else { return };
+    let session = session.value;
+    report.session(&session);
+    report.user(plan.user.as_ref(), &session);
+    for (reading, index) in &plan.headers {
+        let Some(header) = plan.header(*index) else { continue };
+        let (name, join) = (header.name.as_str(), header.join.as_deref());
+        match reading {
+            Reading::Session(_) | Reading::User(_) => reading.with_selected(r, &session, |found| {
+                report.header(name, join, header.encode, found);
+            }),
+            Reading::Text(_) | Reading::Template(_) => report.other_header(name),
+        }
+    }
+    for (condition, required) in plan.conditions.iter().zip(&plan.requirements) {
+        required.reading.with_selected(r, &session, |found: &Selected| {
+            report.requirement(condition, found);
+        });
+    }
+}
+
+/// Text, or JSON for whoever asks for it.
+fn answer(r: Request, report: &Report) -> ngx_int_t {
+    let json = argument(r.original_args(), b"format") == Some(b"json");
+    if r.push_answer_header("Cache-Control", b"no-store").is_none() {
+        return INTERNAL;
+    }
+    match json {
+        true => send(r, "application/json", report.json().as_bytes()),
+        false => send(r, "text/plain; charset=utf-8", report.text().as_bytes()),
+    }
+}
