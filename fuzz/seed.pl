@@ -18,16 +18,48 @@ sub seed {
     close $file or die "corpus/$target/seed-$name: $!";
 }
 
-my %formats = map { $_ => 1 } qw(json php php_serialize php_binary);
+my %formats = map { $_ => 1 }
+    qw(json php php_serialize php_binary igbinary gob marshal msgpack pickle beaker django_signed aspnet msm);
+my %schemes = (
+    'aspnetcore-distributed-session' => 'data_protection',
+    'beaker-redis-pickle'            => 'beaker_cookie',
+    'flask-session08-signer'         => 'flask_signer',
+    'go-redistore-json-enc'          => 'secure_cookie',
+    'laravel-redis'                  => 'laravel_cookie',
+    'node-express-connect-redis'     => 'cookie_signature',
+    'node-koa-session'               => 'keygrip',
+    'rails-redis-store-signed'       => 'rails_cookie',
+    'spring-session-jdk'             => 'spring_cookie',
+);
+my %named = ('pickle(str' => 'beaker', 'django signing' => 'django_signed');
 for my $path (glob '../t/data/*.json') {
     local $/;
     open my $file, '<:raw', $path or die "$path: $!";
     my $session = decode_json(<$file>);
     seed('cookie', $session->{name}, "a=b; sid=$session->{cookie_value}; x") if defined $session->{cookie_value};
+    if (my $scheme = $schemes{ $session->{name} }) {
+        my $beside = $session->{signature_cookie};
+        seed($scheme, $session->{name}, join "\n", $session->{cookie_value}, $beside ? $beside->{value} : ());
+    }
     seed('id', $session->{name}, $session->{session_id}) if defined $session->{session_id};
+    seed('aspnet', $session->{name}, decode_base64($session->{hash_base64}{data})) if $session->{hash_base64}{data};
+    my $hash = $session->{hash_base64} // {};
+    for my $field ($session->{framework} =~ /^(?:Spring|Tomcat)/ ? keys %$hash : ()) {
+        seed($_, "$session->{name}-$field", decode_base64($hash->{$field})) for 'java', 'jackson';
+    }
     my $format = $session->{value_format} // '';
+    $format = 'msm' if $format =~ /JDK-serialised ConcurrentHashMap$/;
+    $format =~ s/^\Q$_\E.*/$named{$_}/s for keys %named;
     next unless $formats{$format};
     seed($_, $session->{name}, decode_base64($session->{value_base64})) for $format, 'auto';
+}
+
+my %written = (java => '../t/data/java/jdk.json', pickle => '../t/data/pickle/written.json');
+for my $target (keys %written) {
+    local $/;
+    open my $file, '<:raw', $written{$target} or die "$written{$target}: $!";
+    my $number = 0;
+    seed($target, 'written-' . $number++, decode_base64($_->{base64})) for @{ decode_json(<$file>) };
 }
 
 my %lines = (
@@ -36,12 +68,33 @@ my %lines = (
         'redis://[::1]:6379/1', 'redis://user%40x@Host/0', 'redis+unix:///run/redis%20.sock?db=2', 'redis://:pw@h',
     ],
     id => ['a' x 16, '0123456789abcdef{tag}', '0123456789abcdef_LOCK'],
+    igbinary => ["\0\0\0\2\x14\3\x11\1o\x17\1A\x14\1\x0e\0\x22\1\6\0\x25\5\6\1\x25\1\2"],
     json => ['{"a":"\ud800\ud83d\ude80","a":[1e400,18446744073709551616]}'],
+    marshal => [
+        "\4\b[\6o:\6A\6:\7\@m\@\6", "\4\bI[\6\"\6\x81\6:\rencoding\"\x0eShift_JIS", "\4\bIu:\tTime\r \x80\x11\xc0\0\0\0\0\6:\tzone0",
+        "\4\bo:\bSet\6:\n\@hash}\6;\0TF", "\0\x11\1\0\0\0\0\0\0\xf0\xbf\xff\xff\xff\xff\4\b{\6:\6al+\7\1\2\3\4",
+    ],
+    msgpack => ["\x82\xa1o\x83\xc0\xa1A\1\xd6\xff\0\0\0\1\xa1p\x82\xc0\4\0\2", "\x81\xa1l\x83\xc0\1\0\xc2\1\x92\xcb\0\0\0\0\0\0\0\0\xd0\xff"],
     php => ['a|O:1:"A":2:{s:4:"self";r:1;s:1:"b";a:1:{s:2:"up";R:2;}}n|R:1;c|C:1:"A":3:{;}|}e|E:3:"A:B";'],
     resp => [
         map "\x03$_", "\$3\r\nabc\r\n\$-1\r\n_\r\n:-7\r\n+OK\r\n-ERR x\r\n", "*2\r\n\$1\r\na\r\n*-1\r\n#t\r\n,1.5\r\n",
         ">2\r\n\$10\r\ninvalidate\r\n*1\r\n\$1\r\nk\r\n", "%1\r\n+a\r\n~1\r\n(12\r\n=5\r\ntxt:a\r\n|1\r\n+t\r\n:1\r\n!3\r\nE a\r\n",
     ],
+    base64 => ['eyJ1aWQiOjd9'],
+    zlib => [pack 'H*', '789cab562acd4c51b232af05000f2a02f0'],
+    gzip => [pack 'H*', '1f8b0800000000000003ab562acd4c51b232af05006a2f8ab509000000'],
+    # Of phpredis, of a command line without a size and with a checksum.
+    zstd => [map decode_base64($_), 'KLUv/SAIQQAAdWlkfGk6Nzs=',
+        'KLUv/QRYpQMAwgYZIbAnHcAwhySlo7vrpJr1bG8mZ+2KpTGgZJJGNiFkP5Ts0Ah1ToRcgZfh1zuRc2LjZxW/vDOdD0+ur5njoEQdsBUEtAEwa1EShSR8Uuv9CM05idHCoWA0EtED37wfe7Qlc37LhgMAQdQBKDiVZcuocw9bjnjv'],
+    # Of phpredis, of frames with and without checksums, a block.
+    lz4 => [map decode_base64($_), 'ywgAAACAdWlkfGk6Nzs=',
+        'BCJNGGRAp38AAAD/KnVpZHxpOjc7bmFtZXxzOjk6IueOi+Wwj+aYjiI7bG9uZ3xzOjYyMDoiMDEyMzQ1Njc4OWFiY2RlZhAA/x4fYQEA/xnwHSI7cm9sZXN8YTozOntpOjA7czo1OiJhZG1pbiI7aToxO3M6NjoiZWRpdG9yEQAVMiEAUGluIjt9AAAAAPnZXHE=',
+        'BCJNGHRAvX8AAAD/KnVpZHxpOjc7bmFtZXxzOjk6IueOi+Wwj+aYjiI7bG9uZ3xzOjYyMDoiMDEyMzQ1Njc4OWFiY2RlZhAA/x4fYQEA/xnwHSI7cm9sZXN8YTozOntpOjA7czo1OiJhZG1pbiI7aToxO3M6NjoiZWRpdG9yEQAVMiEAUGluIjt9HPYChwAAAAD52Vxx',
+        'EHVpZHxpOjc7'],
+    lzf => ["\x1fuid|i:7;name|s:40:\"0123456789abcde\x40\x00\xe0\x09\x07\x01\";"],
+    envelope => ['eyJpdiI6', '{"iv":"","value":"","mac":"","tag":""}', 's:4:"e30=";', 'x' x 48],
+    rails_cookie => ['"' . 'a1' x 16 . '"', "\x04\x08I\"%" . 'a1' x 16 . "\x06:\x06ET", '{"_rails":{"message":"Imlk","exp":"2027-01-01T00:00:00.000Z"}}'],
+    secure_cookie => ["7\x0c\0" . '4' . 'A2' x 26, '"' . 'A2' x 26 . '"', "\xff\x83\x0c\0\xff\x80" . 'A2' x 64],
     pointer => ["/a/0/*/x\n{\"a\":[[{\"x\":1}]]}", "/a~1b/~0\n{\"a/b\":{\"~\":1}}", "/01\n{\"01\":1}"],
 );
 for my $target (keys %lines) {

@@ -3,16 +3,24 @@
 use std::borrow::Cow;
 
 use ngx_http_session_redis_module::format::{Pipeline, Reason, Undecodable, Wanted, MAX_DEPTH};
+use ngx_http_session_redis_module::framework::Framework;
 use ngx_http_session_redis_module::inject::{session_header, Encode};
 use ngx_http_session_redis_module::pointer::{Pointer, Selected};
+use ngx_http_session_redis_module::session::identity::Verifier;
+use ngx_http_session_redis_module::session::scheme::Carried;
+use ngx_http_session_redis_module::session::secrets::Secrets;
 use serde_json::Value;
 
-/// How many places of a session are read on their own.
+/// How many places of a session are read.
 const PLACES: usize = 16;
 
 /// Reads a value of `format`: what comes of it is bounded, can be a header, and is the same in part.
 pub fn decode(format: &str, value: &[u8]) {
-    let pipeline = Pipeline::parse(&[format]).expect("a known format");
+    decode_by(&Pipeline::parse(&[format]).expect("a known format"), value);
+}
+
+/// As [`decode`], by any pipeline.
+pub fn decode_by(pipeline: &Pipeline, value: &[u8]) {
     let whole = pipeline.decode(value, &Wanted::All);
     let nothing = pipeline.decode(value, &Wanted::Nothing);
     let malformed = |read: &Result<_, Undecodable>| {
@@ -31,15 +39,56 @@ pub fn decode(format: &str, value: &[u8]) {
     pointers.extend(["/*", "/*/*", "/a/*/b", "/0", "/*/0"].map(str::to_owned));
     let pointers: Vec<Pointer> =
         pointers.iter().map(|pointer| Pointer::parse(pointer).expect("a pointer")).collect();
-    let together = Wanted::of(&pointers);
-    for wanted in pointers.iter().map(|pointer| Wanted::of([pointer])).chain([together]) {
-        let part =
-            pipeline.decode(value, &wanted).expect("what can be read whole can be read in part");
-        for pointer in pointers.iter().filter(|pointer| wanted.covers(&Wanted::of([*pointer]))) {
-            assert_eq!(pick(pointer, &part), pick(pointer, &whole), "{}", pointer.as_str());
-            header(&pointer.select(&part));
-        }
+    let read = |wanted: &Wanted| {
+        pipeline.decode(value, wanted).expect("what can be read whole can be read in part")
+    };
+    let same = |pointer: &Pointer, part: &Value| {
+        assert_eq!(pick(pointer, part), pick(pointer, &whole), "{}", pointer.as_str());
+    };
+    let part = read(&Wanted::of(&pointers));
+    pointers.iter().for_each(|pointer| same(pointer, &part));
+    // Each on its own would take most of the time: one is, another for another value.
+    let chosen =
+        value.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add((*byte).into()));
+    let pointer = &pointers[chosen % pointers.len()];
+    let part = read(&Wanted::of([pointer]));
+    same(pointer, &part);
+    header(&pointer.select(&part));
+}
+
+/// Opens a cookie's value; a second line is that of the cookie beside it. Of all values only spellings of the
+/// captured one, with the session `id`, open: nothing else was made with the secret.
+pub fn open(framework: &[&str], secret: &str, id: &str, input: &[u8]) {
+    let verifier = verifier(framework, &[secret]);
+    let framework = Framework::parse(framework).expect("a known framework");
+    let (value, beside) = match input.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (&input[..at], Some(&input[at + 1..])),
+        None => (input, None),
+    };
+    let carried = Carried { name: &framework.cookies[0], beside, now: NOW };
+    if let Ok(opened) = verifier.verify(value, &carried) {
+        assert!(opened.as_str() == id, "opened what nobody made");
     }
+}
+
+/// Takes `wrapper` off a value: what was in it is bounded, and can be read. What `wrap` makes of some
+/// values is taken off again.
+pub fn unwrap(wrapper: &str, value: &[u8], wrap: impl FnOnce(&[u8]) -> Vec<u8>) {
+    let pipeline = |format| Pipeline::parse(&[wrapper, format]).expect("a known wrapper");
+    let raw = |value: &[u8]| pipeline("raw").decode(value, &Wanted::All);
+    if let Ok(Value::String(plain)) = raw(value) {
+        let encoded = plain.strip_prefix("base64:");
+        let length = encoded.map_or(plain.len(), |encoded| encoded.len() / 4 * 3);
+        assert!(length <= (8 * value.len()).max(1024 * 1024) + 3);
+    }
+    decode_by(&pipeline("auto"), value);
+    // Compressors are slow: some values will do.
+    if value.len() % 16 != 7 {
+        return;
+    }
+    let wrapped = wrap(value);
+    let plain = Pipeline::parse(&["raw"]).expect("a known format").decode(value, &Wanted::All);
+    assert_eq!(raw(&wrapped), plain, "what was wrapped is taken off");
 }
 
 fn header(selected: &Selected<'_>) {
@@ -89,4 +138,20 @@ fn places(value: &Value, place: &mut String, found: &mut Vec<String>) {
         Value::Object(members) => members.iter().for_each(|(name, value)| go_on(name, value)),
         _ => {}
     }
+}
+
+/// When cookies are looked at, in Unix seconds.
+pub const NOW: u64 = 1_795_219_200;
+
+/// How a framework takes its ids, by these arguments and secrets.
+pub fn verifier(framework: &[&str], secrets: &[&str]) -> Verifier {
+    let secrets = Secrets::parse_args(secrets).expect("secrets");
+    let framework = Framework::parse(framework).expect("a framework");
+    framework.identity.verifier(Some(&secrets)).expect("good secrets")
+}
+
+/// The id in the value of a cookie `sid`, if there is one.
+pub fn verify(verifier: &Verifier, value: &[u8]) -> Option<String> {
+    let carried = Carried { name: "sid", beside: None, now: NOW };
+    verifier.verify(value, &carried).ok().map(|id| id.as_str().to_owned())
 }

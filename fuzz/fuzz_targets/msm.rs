@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|value: &[u8]| fuzz::decode("msm", value));
