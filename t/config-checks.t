@@ -52,7 +52,7 @@ for my $directive ('session_redis_set_header X-A @user', 'session_redis_set $a @
 }
 accepted('@user of express', server => "session_redis redis://127.0.0.1;\nsession_redis_framework express;\nsession_redis_secret x;\nsession_redis_require \@user;");
 accepted('@user as written', in_location("session_redis_user /user_id;\nsession_redis_require \@user;"));
-refuses('touch auto without a rule', 'session_redis_touch', 'framework "raw" does not extend a session\'s life by reading it; write a time, for instance "session_redis_touch 30m"',
+refuses('touch auto without a rule', 'session_redis_touch', 'with framework "raw" reading a session does not extend its life, or by what only the application knows; write a time, for instance "session_redis_touch 30m"',
     server => "session_redis redis://127.0.0.1;\nsession_redis_cookie sid;\nsession_redis_key 's:\$session_redis_id';\nsession_redis_format json;\nsession_redis_touch auto; #!");
 accepted('touch auto of php', in_location('session_redis_touch auto;'));
 accepted('jvmroute needs no store', server => "session_redis_cookie JSESSIONID;\nsession_redis_route jvmroute;");
@@ -95,11 +95,11 @@ accepted('return where headers are set only', $in_x->("session_redis_set_header 
 # A logout is a content handler.
 refused('destroy and return', '"return" answers before the access phase, "session_redis_destroy" in "/x" would never run', $in_x->("session_redis_destroy; #!\nreturn 204;"));
 refused('return and destroy', '"return" answers before the access phase, "session_redis_destroy" in "/x" would never run', $in_x->("return 204;\nsession_redis_destroy; #!"));
-refuses('proxy_pass and destroy', 'session_redis_destroy', 'the location has a handler already; a logout stands in a location of its own, without "proxy_pass"',
+refuses('proxy_pass and destroy', 'session_redis_destroy', 'the location has a handler already; it stands in a location of its own, without "proxy_pass"',
     $in_x->("$backend\nsession_redis_destroy; #!"));
 for my $other ($backend, 'fastcgi_pass 127.0.0.1:1;', 'stub_status;', 'empty_gif;') {
     my ($name) = $other =~ /(\w+)/;
-    refused("destroy and $name", 'another directive answers in "/x", "session_redis_destroy" would never run; a logout stands in a location of its own, without "proxy_pass"',
+    refused("destroy and $name", 'another directive answers in "/x", "session_redis_destroy" would never run; it stands in a location of its own, without "proxy_pass"',
         $in_x->("session_redis_destroy; #!\n$other"));
 }
 accepted('destroy with if and limit_except', $in_x->("session_redis_destroy;\nif (\$arg_a) {\nset \$b c;\n}\nlimit_except POST {\ndeny all;\n}"));

@@ -191,7 +191,7 @@ subtest 'the wrong type of key' => sub {
     my $front = session_nginx(url => $redis->url);
     is(header(get($front, '/need', $_), 'X-Status'), 'undecodable', 'is not a session') for 1, 2;
     is(get($front, '/need', 3)->{code}, 200, 'others are');
-    is(scalar lines_like($front, qr/\[warn\].*the key holds no string/), 1, 'said once');
+    is(scalar lines_like($front, qr/\[warn\].*the key holds neither string nor hash/), 1, 'said once');
 };
 
 for my $text ('LOADING Redis is loading the dataset in memory', 'BUSY Redis is busy running a script. You can only call SCRIPT KILL',

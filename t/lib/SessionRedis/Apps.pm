@@ -28,7 +28,8 @@ sub have_node (%how) {
 }
 
 # php-fpm whose sessions are in a redis (of start_redis). %how: files => { 'login.php' => '<?php …' }, ini => { name => value },
-# prefix, redis. Returns { pid, socket, root, location => text of nginx.conf that runs *.php of it }.
+# prefix, redis; an ini value of undef leaves it to PHP and the script. Returns { pid, socket, root, location => text of nginx.conf that
+# runs *.php of it }.
 sub start_php (%how) {
     my $dir = temp_dir();
     write_file("$dir/$_", $how{files}{$_}) for keys $how{files}->%*;
@@ -41,7 +42,7 @@ sub start_php (%how) {
     my @user = $> == 0 ? ('user = ' . unprivileged_user(), 'listen.mode = 0666') : ();
     write_file("$dir/fpm.conf", join "\n", '[global]', "error_log = $dir/fpm.log", 'daemonize = no',
         '[www]', @user, "listen = $dir/fpm.sock", 'pm = static', 'pm.max_children = 2', 'catch_workers_output = yes',
-        (map { "php_admin_value[$_] = \"$ini{$_}\"" } sort keys %ini), '');
+        (map { "php_admin_value[$_] = \"$ini{$_}\"" } grep { defined $ini{$_} } sort keys %ini), '');
     my $program = in_path(@fpm) // die "no php-fpm installed\n";
     my $pid = spawn([$program, '-F', '-y', "$dir/fpm.conf"], log => "$dir/out");
     wait_for(sub { alive($pid) or die "php-fpm does not start\n"; -S "$dir/fpm.sock" }, what => 'php-fpm');
