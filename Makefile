@@ -8,7 +8,9 @@ CARGO   ?= cargo
 MODULE   = ngx_http_session_redis_module
 OUT      = objs/$(NGINX)
 SO       = $(OUT)/$(MODULE).so
+TOOL     = objs/session-redis
 MODULES ?= /usr/lib/nginx/modules
+BINDIR  ?= /usr/bin
 
 # What the vendored nginx has beyond its crate's defaults: what Debian's has, for the same tests.
 VENDORED_ARGS = --with-debug --with-http_auth_request_module --with-http_stub_status_module
@@ -31,7 +33,7 @@ PROVE ?= prove
 .PHONY: all build demo test unit suite asan valgrind bench lint fuzz install deps clean help
 .DEFAULT_GOAL := all
 
-all: build ## Build the module
+all: build $(TOOL) ## Build the module and the program session-redis
 
 # A running worker maps the file: it is replaced, never written to.
 build: $(CONFIGURED)
@@ -44,6 +46,11 @@ ifeq ($(NGINX),vendored)
 endif
 	@echo "built $(SO)"
 
+.PHONY: $(TOOL)
+$(TOOL):
+	$(CARGO) build --quiet --release --bin session-redis --no-default-features --features cli --target-dir objs/target
+	@cp objs/target/release/session-redis $(TOOL).new && mv $(TOOL).new $(TOOL)
+
 objs/system/nginx/objs/Makefile: auto/system
 	auto/system objs/system/nginx
 
@@ -52,16 +59,18 @@ demo: ## Install what is missing, build, log a user in, show what the backend go
 	$(MAKE) --no-print-directory build
 	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) demo/run.sh $(ARGS)
 
+# Which applications log users in (t/live-*.t) is no matter of nginx's version: once is enough.
 test: ## All tests: the plain half, then the module in both nginxes
-	./deps.sh build test express
+	./deps.sh build test express live
+	t/live/install.sh
 	$(MAKE) --no-print-directory unit
-	$(MAKE) --no-print-directory NGINX=system suite
-	$(MAKE) --no-print-directory NGINX=vendored suite
+	SESSION_REDIS_LIVE=1 $(MAKE) --no-print-directory NGINX=system suite
+	$(MAKE) --no-print-directory NGINX=vendored suite TESTS="$(filter-out t/live-%,$(wildcard t/*.t)) nginx-conf/"
 
 unit: ## The plain half, without nginx
 	$(CARGO) test --quiet --no-default-features
 
-suite: build ## The test suite in one nginx
+suite: build $(TOOL) ## The test suite in one nginx
 	$(TEST_ENV) $(PROVE) $(TESTS)
 
 TESTS ?= t/ nginx-conf/
@@ -88,6 +97,7 @@ bench: ## The module beside what it replaces, figures in bench/results
 	./deps.sh build test bench
 	$(MAKE) --no-print-directory build
 	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) bench/run.sh $(ARGS)
+	$(CARGO) bench --quiet --no-default-features --bench formats | tee bench/results/formats.md
 
 fuzz: ## Fuzz each decoder for SECONDS (3)
 	./deps.sh fuzz
@@ -95,14 +105,15 @@ fuzz: ## Fuzz each decoder for SECONDS (3)
 
 lint: $(CONFIGURED) ## Formatting and lints; warnings are errors
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --quiet --no-default-features --all-targets -- -D warnings
+	$(CARGO) clippy --quiet --no-default-features --features cli --all-targets -- -D warnings
 	$(BUILD_ENV) $(CARGO) clippy --quiet --target-dir $(TARGET) $(FEATURES) -- -D warnings
 
-install: build ## Install the module into nginx's directory of modules
+install: build $(TOOL) ## Install the module into nginx's directory of modules, and session-redis
 	install -D -s -m 644 $(SO) $(DESTDIR)$(MODULES)/$(MODULE).so
+	install -D -s -m 755 $(TOOL) $(DESTDIR)$(BINDIR)/session-redis
 
 deps: ## Install what a fresh Debian 12 lacks
-	./deps.sh build test express demo bench
+	./deps.sh build test express live demo bench
 
 clean: ## Remove what was built
 	rm -rf objs target

@@ -1,11 +1,12 @@
 #!/bin/bash
 # Installs what a fresh Debian 12 lacks, and nothing where everything is there.
 #
-#   ./deps.sh group …          groups: build test demo bench express fuzz (default: build test demo bench)
+#   ./deps.sh group …          groups: build test demo bench express live fuzz (default: build test demo bench)
 #   ./deps.sh --list group …   prints the packages of the groups and installs nothing
 #
 # Works as root or with sudo. Only apt packages; "express" is Debian's Node and npm for demo/express, whose own
-# packages npm takes from its package.json. Rust is not among them: Debian 12 has 1.63, this module needs 1.88.
+# packages npm takes from its package.json; "live" is what the applications of t/live take from Debian, t/live/install.sh
+# brings the rest. Rust is not among them: Debian 12 has 1.63, this module needs 1.88.
 # No service is started: what is installed here is run by demo, tests and bench themselves, with their own files.
 set -euo pipefail
 
@@ -19,6 +20,11 @@ declare -A GROUPS_OF=(
     [bench]="nginx redis-server:redis-server python3:/usr/bin/python3 nodejs:node wrk:wrk dpkg:dpkg-deb"
     [fuzz]="g++:c++ perl:perl"
     [express]="ca-certificates nodejs:node npm:npm"
+    [live]="ca-certificates nodejs:node npm:npm python3-venv php-fpm php-redis php-igbinary php-msgpack
+        php-symfony-http-foundation php-symfony-security-core php-illuminate-auth php-illuminate-cache php-illuminate-config
+        php-illuminate-cookie php-illuminate-encryption php-illuminate-pipeline php-illuminate-redis php-illuminate-session ruby:ruby ruby-rack ruby-webrick ruby-redis-rack ruby-redis-rails
+        ruby-railties golang-go:go golang-github-boj-redistore-dev golang-github-gomodule-redigo-dev
+        golang-github-gorilla-sessions-dev"
 )
 
 main() {
