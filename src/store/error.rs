@@ -39,8 +39,12 @@ pub enum Failure {
     QueueFull,
     /// The server refused the command.
     Server(ServerError),
+    /// The one server that has the key is known to be down; it was not asked.
+    ServerDown,
     /// No answer within `timeout`.
     Timeout,
+    /// No server of the cluster serves the key's slot.
+    Uncovered,
     /// A reply of a type that the command never has: replies and commands no longer belong together.
     Unexpected,
     /// The server's name has no address.
@@ -86,7 +90,9 @@ impl Failure {
             | Self::Unexpected
             | Self::Unresolved
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull => false,
+            Self::Down | Self::NoServer | Self::QueueFull | Self::ServerDown | Self::Uncovered => {
+                false
+            }
             Self::Server(error) => serves_nobody(error.code()),
         }
     }
@@ -103,9 +109,13 @@ impl Failure {
             | Self::Protocol(_)
             | Self::Unexpected
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull | Self::Timeout | Self::Unresolved => {
-                false
-            }
+            Self::Down
+            | Self::NoServer
+            | Self::QueueFull
+            | Self::ServerDown
+            | Self::Timeout
+            | Self::Uncovered
+            | Self::Unresolved => false,
             Self::Server(error) => {
                 matches!(
                     error.code(),
@@ -148,7 +158,9 @@ impl fmt::Display for Failure {
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
+            Self::ServerDown => f.write_str("the server that has the key is down"),
             Self::Timeout => f.write_str("server timed out"),
+            Self::Uncovered => f.write_str("no server of the cluster serves the key's slot"),
             Self::Unexpected => f.write_str("server sent a reply of an unexpected type"),
             Self::Unresolved => f.write_str("server name could not be resolved"),
             Self::UsersUnknown => {
@@ -236,7 +248,9 @@ mod tests {
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),
+            (Failure::ServerDown, [n, n, n, n, n]),
             (Failure::Timeout, [n, n, y, n, n]),
+            (Failure::Uncovered, [n, n, n, n, n]),
             (Failure::Unexpected, [n, y, y, y, n]),
             (Failure::Unresolved, [n, y, y, n, n]),
             (Failure::UsersUnknown, [n, y, y, y, n]),
