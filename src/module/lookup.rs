@@ -87,6 +87,11 @@ impl Lookup {
         self.waiter.set(None);
     }
 
+    /// Whether nobody waits for the answer. Asked when whoever began it has had the time to wait.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.waiter.get().is_none()
+    }
+
     /// The answer, once.
     pub(super) fn take_answer(&self) -> Option<Answer> {
         self.answer.borrow_mut().take()

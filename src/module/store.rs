@@ -18,6 +18,7 @@ use super::directives::Directive;
 use super::plan::Mistake;
 use super::SessionRedis;
 use crate::config::{unknown, ConfigError};
+use crate::store::cluster::NodeAddress;
 use crate::store::dialogue::Login;
 use crate::store::endpoint::{is_url, Address, Endpoint};
 use crate::store::servers::ServerConf;
@@ -31,12 +32,21 @@ pub(super) struct Store {
     /// Where the password comes from, with its full name.
     pub(super) password_file: Option<String>,
     pub(super) database: Option<u32>,
+    /// In place of the endpoint's address.
+    pub(super) cluster: Option<ClusterConf>,
     pub(super) limits: Limits,
     pub(super) own_resolver: Option<*mut ngx_resolver_t>,
     pub(super) place: Place,
     resolver: Cell<*mut ngx_resolver_t>,
     servers: OnceCell<Vec<(Target, ServerConf)>>,
     client: OnceCell<&'static Client>,
+}
+
+/// A Redis Cluster.
+pub(super) struct ClusterConf {
+    /// Some of its nodes.
+    pub(super) seeds: Vec<NodeAddress>,
+    pub(super) read_from_replicas: bool,
 }
 
 /// Times in ms.
@@ -74,6 +84,7 @@ impl Store {
             endpoint,
             password: None,
             password_file: None,
+            cluster: None,
             limits: Limits::default(),
             own_resolver: None,
             place,
@@ -135,6 +146,10 @@ impl Store {
 
     /// Finds the store's servers once all of http{} is known.
     pub(super) fn locate(&self, cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
+        // The threads of a cluster look up names of nodes, which may change, themselves.
+        if self.cluster.is_some() {
+            return Ok(());
+        }
         self.resolver.set(self.own_resolver.unwrap_or_else(|| http_resolver(cf)));
         let servers = match &self.endpoint.address {
             Address::Unix(path) => direct(address::parse(cf, &format!("unix:{path}"), false)?),

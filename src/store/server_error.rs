@@ -269,7 +269,9 @@ mod tests {
 
     #[test]
     fn a_redirect_keeps_its_address() {
-        for text in ["MOVED 3999 10.100.100.100:16379", "ASK 1 node-1.redis.example.com:6379", "MOVED 1 :1"] {
+        for text in
+            ["MOVED 3999 10.100.100.100:16379", "ASK 1 node-1.redis.example.com:6379", "MOVED 1 :1"]
+        {
             assert_eq!(parse(text).1, text);
         }
         assert_eq!(parse("MOVED 1 not'a:host").1, "MOVED 1 ...");

@@ -176,8 +176,10 @@ mod tests {
 
     fn words(bytes: &[u8]) -> String {
         let text = str::from_utf8(bytes).unwrap();
-        let words: Vec<_> =
-            text.split("\r\n").filter(|line| !line.is_empty() && !line.starts_with(['*', '$'])).collect();
+        let words: Vec<_> = text
+            .split("\r\n")
+            .filter(|line| !line.is_empty() && !line.starts_with(['*', '$']))
+            .collect();
         words.join(" ")
     }
 
@@ -223,7 +225,10 @@ mod tests {
         let ask = error("ASK 1 10.0.0.1:7000");
         let replies = vec![moved.clone(), moved, bulk("B"), ask, error("TRYAGAIN Multiple keys")];
         assert_eq!(batch.read(replies), [None, None, None]);
-        assert_eq!(batch.read_one(0, vec![bulk("A"), Reply::Int(-1)]), value("A", Some(Ttl::Endless)));
+        assert_eq!(
+            batch.read_one(0, vec![bulk("A"), Reply::Int(-1)]),
+            value("A", Some(Ttl::Endless))
+        );
         assert_eq!(batch.read_one(3, vec![]), None);
     }
 

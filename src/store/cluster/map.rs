@@ -137,7 +137,11 @@ mod tests {
     }
 
     fn at(host: &str, port: i64) -> Value {
-        Value::Array(vec![text(host), Value::Int(port), text("09dbe9720cda62f7865eabc5fd8857c5d2678366")])
+        Value::Array(vec![
+            text(host),
+            Value::Int(port),
+            text("09dbe9720cda62f7865eabc5fd8857c5d2678366"),
+        ])
     }
 
     fn parse(entries: Vec<Value>) -> SlotMap {
@@ -155,8 +159,10 @@ mod tests {
             Shard { master: address("node-2.example", 7001), replicas: vec![address("::1", 7004)] },
         ];
         assert_eq!(map.shards(), shards);
-        let ranges =
-            [Range { first: 0, last: 5460, shard: 0 }, Range { first: 5461, last: 16383, shard: 1 }];
+        let ranges = [
+            Range { first: 0, last: 5460, shard: 0 },
+            Range { first: 5461, last: 16383, shard: 1 },
+        ];
         assert_eq!(map.ranges(), ranges);
     }
 

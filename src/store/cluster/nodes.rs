@@ -77,7 +77,8 @@ pub enum Due {
 impl Nodes {
     /// Of the nodes that are configured; the map is due at once.
     pub fn new(seeds: Vec<NodeAddress>, read_from_replicas: bool) -> Self {
-        let seed = |address| Node { address, breaker: None, probed: false, seed: true, member: false };
+        let seed =
+            |address| Node { address, breaker: None, probed: false, seed: true, member: false };
         Self {
             nodes: seeds.into_iter().map(seed).collect(),
             shards: Vec::new(),
@@ -140,7 +141,8 @@ impl Nodes {
 
     /// A node failed for its own sake, at `now` (ms). `random` spreads the probes of several workers.
     pub fn failed(&mut self, node: usize, now: u64, random: u32) -> Option<Went> {
-        let failed = self.nodes.get_mut(node).filter(|node| node.member && node.breaker.is_none())?;
+        let failed =
+            self.nodes.get_mut(node).filter(|node| node.member && node.breaker.is_none())?;
         failed.breaker = Some(Breaker::open(now, random));
         self.map.want(now);
         Some(Went::Down { store: self.goes_down() })
@@ -190,7 +192,8 @@ impl Nodes {
         }
         let mut next = self.map.due();
         for (at, node) in self.nodes.iter_mut().enumerate() {
-            let Some(breaker) = node.breaker.as_ref().filter(|_| node.member && !node.probed) else {
+            let Some(breaker) = node.breaker.as_ref().filter(|_| node.member && !node.probed)
+            else {
                 continue;
             };
             let due = breaker.due(0);
@@ -208,7 +211,8 @@ impl Nodes {
         let count = self.nodes.len();
         let first = self.map.first_of_round();
         let in_turn = || (0..count).map(|n| (first + n) % count).filter(|&n| !self.map.is_tried(n));
-        let is_well = |&n: &usize| self.nodes.get(n).is_some_and(|n| n.member && n.breaker.is_none());
+        let is_well =
+            |&n: &usize| self.nodes.get(n).is_some_and(|n| n.member && n.breaker.is_none());
         let may = |&n: &usize| self.nodes.get(n).is_some_and(|n| n.member || n.seed);
         in_turn().find(is_well).or_else(|| in_turn().find(may))
     }
@@ -231,7 +235,8 @@ impl Nodes {
         self.nodes.iter_mut().for_each(|node| node.member = false);
         let shards = map.shards().iter().map(|shard| {
             let master = self.insert(&shard.master)?;
-            let replicas = shard.replicas.iter().filter_map(|replica| self.insert(replica)).collect();
+            let replicas =
+                shard.replicas.iter().filter_map(|replica| self.insert(replica)).collect();
             Some(Shard { master, replicas })
         });
         let shards: Vec<Option<Shard>> = shards.collect();
@@ -279,8 +284,13 @@ impl Nodes {
 
     /// A new place, or that of a node which is of the cluster no more.
     fn free_place(&mut self, address: &NodeAddress) -> Option<usize> {
-        let new =
-            Node { address: address.clone(), breaker: None, probed: false, seed: false, member: true };
+        let new = Node {
+            address: address.clone(),
+            breaker: None,
+            probed: false,
+            seed: false,
+            member: true,
+        };
         if self.nodes.len() < 2 * MOST_NODES {
             self.nodes.push(new);
             return Some(self.nodes.len() - 1);
@@ -314,7 +324,8 @@ mod tests {
             let slots = [first, last].map(|slot| Value::Int(slot.parse().unwrap()));
             Value::Array(slots.into_iter().chain(nodes.split(',').map(node)).collect())
         };
-        SlotMap::parse(Value::Array(text.split_whitespace().map(entry).collect()), &address("?")).unwrap()
+        SlotMap::parse(Value::Array(text.split_whitespace().map(entry).collect()), &address("?"))
+            .unwrap()
     }
 
     const THREE: &str = "0-5460:a,d 5461-10922:b,e 10923-16383:c,f";
@@ -366,7 +377,11 @@ mod tests {
         let mut tried = TriedSet::default();
         tried.insert(c);
         let master = place(&nodes, "a");
-        assert_eq!(nodes.route(OF_A, false, &tried, 0), Ok(Route::To(master)), "when no replica is left");
+        assert_eq!(
+            nodes.route(OF_A, false, &tried, 0),
+            Ok(Route::To(master)),
+            "when no replica is left"
+        );
     }
 
     #[test]
@@ -396,7 +411,10 @@ mod tests {
         assert_eq!(asked(&mut nodes, OF_C, false).unwrap(), "c");
         let Due::Map(asked_for_map) = nodes.due(100) else { panic!("the map is looked at again") };
         assert_ne!(asked_for_map, a, "of one that is well");
-        assert_eq!(nodes.adopt(asked_for_map, &map("0-5460:d 5461-10922:b,e 10923-16383:c,f"), 110), None);
+        assert_eq!(
+            nodes.adopt(asked_for_map, &map("0-5460:d 5461-10922:b,e 10923-16383:c,f"), 110),
+            None
+        );
         assert_eq!(asked(&mut nodes, OF_A, false).unwrap(), "d", "a replica took its place");
         let Due::At(next) = nodes.due(110) else { panic!() };
         assert!(next > 5_000, "a node that left is not probed");

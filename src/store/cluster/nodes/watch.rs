@@ -56,7 +56,11 @@ impl MapWatch {
 
     /// When to look again; never while it is being asked for.
     pub(super) fn due(&self) -> u64 {
-        if self.asked.is_some() { u64::MAX } else { self.due }
+        if self.asked.is_some() {
+            u64::MAX
+        } else {
+            self.due
+        }
     }
 
     pub(super) fn first_of_round(&self) -> usize {
