@@ -52,6 +52,7 @@ sub add_node ($self) {
     $node->cmd('CLUSTER', 'MEET', '127.0.0.1', $self->node(0)->port, $self->node(0)->{config}{'cluster-port'});
     push $self->{nodes}->@*, $node;
     $self->wait_until_known;
+    $self->wait_until_well;
     return $node;
 }
 
