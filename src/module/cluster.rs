@@ -35,6 +35,7 @@ use super::credentials::Credentials;
 use super::event::{now, Event};
 use super::lookup::{failed, Lookup};
 use super::store::{ClusterConf, Limits, Store};
+use super::throttle::Throttle;
 use super::touches::Touches;
 use crate::store::cluster::batch::{Batch, Given};
 use crate::store::cluster::map::SlotMap;
@@ -59,6 +60,7 @@ pub(super) struct Cluster {
     log: *mut ngx_log_t,
     credentials: Credentials,
     touches: Touches,
+    uncovered: Throttle,
     nodes: RefCell<Nodes>,
     terms: RefCell<Arc<Terms>>,
     /// By node.
@@ -125,6 +127,7 @@ impl Cluster {
             log,
             credentials,
             touches: Touches::default(),
+            uncovered: Throttle::default(),
             nodes: RefCell::new(Nodes::new(conf.seeds.clone(), conf.read_from_replicas)),
             terms: RefCell::new(Arc::new(terms)),
             queues: RefCell::default(),
@@ -198,8 +201,9 @@ impl Cluster {
                 return Ok(());
             }
             Err(failure) => {
-                // Whom nobody serves makes the map due.
                 if failure == Failure::Uncovered {
+                    self.say_uncovered();
+                    // The map is due.
                     self.watch();
                 }
                 return Err(failure);
@@ -491,6 +495,19 @@ impl Cluster {
         };
         let state = why.map_or("is back".to_owned(), |failure| format!("is down: {failure}"));
         ngx_log_error!(level, self.log, "{what}session store \"{name}\" {state}, server: {server}");
+    }
+
+    /// Says so at most once a minute.
+    fn say_uncovered(&self) {
+        if let Some(count) = self.uncovered.count(now()) {
+            let name = &self.store;
+            ngx_log_error!(
+                NGX_LOG_ERR,
+                self.log,
+                "session store \"{name}\": {}; {count} lookups failed",
+                Failure::Uncovered
+            );
+        }
     }
 
     /// Looks at the map and at nodes that are down where that is due, and comes back when it is next.

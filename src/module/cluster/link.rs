@@ -1,8 +1,13 @@
 //! A blocking connection to a node, for the threads: opened, logged in, asked, within a deadline.
 
+use core::ffi::c_int;
+use core::ptr;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
+
+use nginx_sys::{recv, MSG_DONTWAIT, MSG_PEEK};
 
 use crate::store::cluster::NodeAddress;
 use crate::store::command;
@@ -85,6 +90,22 @@ impl Link {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether it is open and there is nothing to read: a reply that nobody asked for would be taken for the answer
+    /// to the next command.
+    pub(super) fn is_clean(&self) -> bool {
+        let mut byte = 0_u8;
+        // SAFETY: the descriptor is open as long as the stream; the call writes one byte at most.
+        let read = unsafe {
+            recv(
+                self.stream.as_raw_fd(),
+                ptr::from_mut(&mut byte).cast(),
+                1,
+                (MSG_PEEK | MSG_DONTWAIT) as c_int,
+            )
+        };
+        read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 
     /// Sends commands and reads their `count` replies. After a failure the link is not to be used: a reply that comes

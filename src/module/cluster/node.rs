@@ -138,7 +138,7 @@ impl Node {
         terms: &Terms,
         deadline: Instant,
     ) -> Result<Vec<Reply<'static>>, (Failure, bool)> {
-        let mut link = match self.link.take() {
+        let mut link = match self.link.take().filter(Link::is_clean) {
             Some(link) => link,
             None => {
                 let open = Link::open(&self.address, terms, terms.limits, deadline);

@@ -210,22 +210,16 @@ impl Kind {
 
 fn carry_out(order: &Numbered) -> Report {
     let Numbered { node, terms, order, .. } = order;
-    let deadline = Instant::now() + terms.timeout;
     match order {
-        Order::Batch { pool, batch } => Report::Batch(ask(node, terms, deadline, pool, batch)),
-        Order::Map => Report::Map(ask_map(node, terms, deadline)),
-        Order::Probe => Report::Probe(probe(node, terms, deadline)),
+        Order::Batch { pool, batch } => Report::Batch(ask(node, terms, pool, batch)),
+        Order::Map => Report::Map(ask_map(node, terms)),
+        Order::Probe => Report::Probe(probe(node, terms)),
     }
 }
 
 /// Asks for a batch, and then again, one by one, for what is elsewhere.
-fn ask(
-    home: &NodeAddress,
-    terms: &Arc<Terms>,
-    deadline: Instant,
-    pool: &Pool,
-    batch: &Batch,
-) -> BatchReport {
+fn ask(home: &NodeAddress, terms: &Arc<Terms>, pool: &Pool, batch: &Batch) -> BatchReport {
+    let deadline = Instant::now() + terms.timeout;
     let Ok(mut client) = pool.get_timeout(terms.timeout.max(Duration::from_millis(1))) else {
         return BatchReport::failed(batch.len(), home, &Failure::Timeout);
     };
@@ -316,9 +310,11 @@ impl BatchReport {
     }
 }
 
-fn ask_map(node: &NodeAddress, terms: &Terms, deadline: Instant) -> Result<SlotMap, Failure> {
+/// A node that is silent gets half of a lookup's time, so that the first lookups can wait for the next one.
+fn ask_map(node: &NodeAddress, terms: &Terms) -> Result<SlotMap, Failure> {
     let limits = Limits { bulk: 4096, other: LARGEST_MAP };
-    let terms = Terms { read_only: false, ..terms.clone() };
+    let terms = Terms { read_only: false, timeout: terms.timeout / 2, ..terms.clone() };
+    let deadline = Instant::now() + terms.timeout;
     let mut link = Link::open(node, &terms, limits, deadline)?;
     let mut command = Vec::new();
     command::encode(&mut command, &[b"CLUSTER", b"SLOTS"]);
@@ -331,7 +327,8 @@ fn ask_map(node: &NodeAddress, terms: &Terms, deadline: Instant) -> Result<SlotM
 
 /// A node is well if it answers a `GET`, be it that the key is elsewhere: some that are frozen, load their data or lost
 /// their cluster answer a `PING`.
-fn probe(node: &NodeAddress, terms: &Terms, deadline: Instant) -> Result<(), Failure> {
+fn probe(node: &NodeAddress, terms: &Terms) -> Result<(), Failure> {
+    let deadline = Instant::now() + terms.timeout;
     let mut link = Link::open(node, terms, terms.limits, deadline)?;
     let mut command = Vec::new();
     command::get(&mut command, b"session_redis_probe");
