@@ -226,7 +226,11 @@ fn set_read_from(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError
     let replicas = match d.args[0] {
         "master" => false,
         "replica" => true,
-        other => return Err(unknown("node", other, &["master", "replica"])),
+        other => {
+            return Err(ConfigError::new(format!(
+                "\"{other}\" is neither \"master\" nor \"replica\""
+            )))
+        }
     };
     fill(&mut block.read_from_replicas, replicas)
 }

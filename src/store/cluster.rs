@@ -58,11 +58,12 @@ impl NodeAddress {
         if text.contains("://") || text.contains('@') || text.contains('/') {
             return Err(ConfigError::new("\"cluster\" takes hosts, not urls").hint(hint));
         }
-        match Endpoint::parse(&format!("redis://{text}"))?.address {
-            Address::Host { host, port } => {
+        match Endpoint::parse(&format!("redis://{text}")).map(|endpoint| endpoint.address) {
+            Ok(Address::Host { host, port }) => {
                 Ok(Self { host: host.into(), port: port.unwrap_or(DEFAULT_PORT) })
             }
-            Address::Unix(_) => Err(ConfigError::new("a node of a cluster has no path").hint(hint)),
+            _ => Err(ConfigError::new(format!("\"{text}\" is not host[:port]"))
+                .hint("an IPv6 address stands in brackets: [::1]:6379")),
         }
     }
 

@@ -79,17 +79,20 @@ impl Link {
         if terms.read_only {
             command::encode(&mut out, &[b"READONLY"]);
         }
+        // Nothing is asked of most.
+        let mut is_silent = terms.read_only;
+        if dialogue.is_done() && !is_silent {
+            return Ok(());
+        }
         self.write(&out)?;
-        while !dialogue.is_done() {
-            self.read(1, deadline, &mut |reply| dialogue.take(reply))?;
-        }
-        if terms.read_only {
-            self.read(1, deadline, &mut |reply| match reply {
-                Reply::Error(error) => Err(Failure::Server(error)),
-                _ => Ok(()),
-            })?;
-        }
-        Ok(())
+        self.read(deadline, &mut |reply| {
+            match (dialogue.is_done(), reply) {
+                (false, reply) => dialogue.take(reply)?,
+                (true, Reply::Error(error)) => return Err(Failure::Server(error)),
+                (true, _) => is_silent = false,
+            }
+            Ok(dialogue.is_done() && !is_silent)
+        })
     }
 
     /// Whether it is open and there is nothing to read: a reply that nobody asked for would be taken for the answer
@@ -118,9 +121,9 @@ impl Link {
     ) -> Result<Vec<Reply<'static>>, Failure> {
         self.write(commands)?;
         let mut replies = Vec::with_capacity(count);
-        self.read(count, deadline, &mut |reply| {
+        self.read(deadline, &mut |reply| {
             replies.push(reply.into_owned());
-            Ok(())
+            Ok(replies.len() == count)
         })?;
         self.used = true;
         Ok(replies)
@@ -130,15 +133,14 @@ impl Link {
         self.stream.write_all(bytes).map_err(|error| failure_of(&error))
     }
 
-    /// Reads `count` replies; no others may be under way.
+    /// Reads replies until `take` has had its last; there must be no more.
     fn read(
         &mut self,
-        count: usize,
         deadline: Instant,
-        take: &mut dyn FnMut(Reply<'_>) -> Result<(), Failure>,
+        take: &mut dyn FnMut(Reply<'_>) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
-        let mut left = count;
-        while left > 0 {
+        let mut is_last = false;
+        while !is_last {
             if Instant::now() >= deadline {
                 return Err(Failure::Timeout);
             }
@@ -153,8 +155,10 @@ impl Link {
                 if matches!(reply, Reply::Push(_)) {
                     continue;
                 }
-                left = left.checked_sub(1).ok_or(Failure::Unexpected)?;
-                take(reply)?;
+                if is_last {
+                    return Err(Failure::Unexpected);
+                }
+                is_last = take(reply)?;
             }
         }
         Ok(())

@@ -39,7 +39,7 @@ sub start_node ($self) {
     my $node = SessionRedis::Redis->start(@password, config => {
         'cluster-enabled' => 'yes', 'cluster-config-file' => 'nodes.conf', 'cluster-port' => free_port(),
         'cluster-node-timeout' => $self->{node_timeout}, 'cluster-require-full-coverage' => 'no',
-        'cluster-replica-validity-factor' => 0, 'repl-diskless-sync-delay' => 0,
+        'cluster-replica-validity-factor' => 0, 'repl-diskless-sync-delay' => 0, 'repl-ping-replica-period' => 1,
         defined $self->{password} ? (masterauth => $self->{password}) : (), ($self->{config} // {})->%*,
     });
     $node->{id} = $node->cmd('CLUSTER', 'MYID');
@@ -87,14 +87,18 @@ sub replicate ($self, @masters) {
     return;
 }
 
-# Every node that runs says that all is well, replicas are in step, and nobody thinks otherwise of who serves what.
+# Every node that runs says that all is well, replicas are in step and known to be, and nobody thinks otherwise of who
+# serves what.
 sub wait_until_well ($self) {
     return wait_for(sub {
         my %views;
+        my $replicas = grep { $_->info('replication')->{role} eq 'slave' } $self->up_nodes;
         for my $node ($self->up_nodes) {
             return 0 if $node->cmd('CLUSTER', 'INFO') !~ /cluster_state:ok/;
             my $info = $node->info('replication');
             return 0 if $info->{role} eq 'slave' && $info->{master_link_status} ne 'up';
+            my %listed = map { map { $_->[1] => 1 } $_->@[3 .. $#$_] } $node->cmd('CLUSTER', 'SLOTS')->@*;
+            return 0 if keys %listed < $replicas;
             $views{ join ' ', sort map { "$_->[0]-$_->[1]:" . join ',', sort map { $_->[1] } $_->@[2 .. $#$_] } $node->cmd('CLUSTER', 'SLOTS')->@* }++;
         }
         return keys %views == 1;
