@@ -366,7 +366,7 @@ impl Cluster {
             }
             (Errand::Part(part), fetched) => {
                 if part.is_last() {
-                    self.client.end(&part.lookup, fetched, given.ttl, Some(node));
+                    self.client.end(&part.lookup, fetched.into(), given.ttl, Some(node));
                 }
             }
         }
