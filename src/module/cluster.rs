@@ -359,7 +359,7 @@ impl Cluster {
             (Errand::Touch { .. }, _) => {}
             (Errand::Part(part), _) if part.lookup.is_done() => {}
             (Errand::Part(part), Fetched::Missing) if part.replica => {
-                self.send_or_fail(part.to_master());
+                self.send_or_fail(part.for_master());
             }
             (Errand::Part(part), Fetched::Failed(failure)) => {
                 self.try_again(part, &failure, node, again);

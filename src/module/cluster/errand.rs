@@ -88,7 +88,7 @@ impl Errand {
 
 impl Part {
     /// The same, for the master alone.
-    pub(super) fn to_master(self) -> Self {
+    pub(super) fn for_master(self) -> Self {
         Self { replica: false, to_master: true, ..self }
     }
 
