@@ -18,6 +18,7 @@ use super::event::{now, Event};
 use super::files;
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
+use super::tls::Tls;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
 use crate::store::resp;
@@ -36,6 +37,7 @@ pub(super) struct StoreServers {
     connections: RefCell<Vec<Vec<Rc<Connection>>>>,
     login: RefCell<Login>,
     password_file: Option<String>,
+    tls: Option<Rc<Tls>>,
     /// When the password file was read last, in ms, and whether the log was told that it cannot be.
     password_read: Cell<Option<u64>>,
     said_unreadable: Cell<bool>,
@@ -77,6 +79,7 @@ impl StoreServers {
             targets: RefCell::new(targets.into_iter().map(Rc::new).collect()),
             login: RefCell::new(store.login()),
             password_file: store.password_file.clone(),
+            tls: store.tls.clone(),
             password_read: Cell::new(None),
             said_unreadable: Cell::new(false),
             limits: store.limits,
@@ -105,6 +108,10 @@ impl StoreServers {
 
     pub(super) fn login(&self) -> Ref<'_, Login> {
         self.login.borrow()
+    }
+
+    pub(super) fn tls(&self) -> Option<&Rc<Tls>> {
+        self.tls.as_ref()
     }
 
     pub(super) fn log(&self) -> *mut ngx_log_t {

@@ -18,7 +18,8 @@ const LONGEST_PATH: usize = 107;
 /// The longest host name in bytes (RFC 1035, section 2.3.4).
 const LONGEST_HOST: usize = 255;
 
-const SCHEMES: &str = "known: redis://[user@]host[:port][/db], rediss://… (TLS), redis+unix:///path[?db=n]";
+const SCHEMES: &str =
+    "known: redis://[user@]host[:port][/db], rediss://… (TLS), redis+unix:///path[?db=n]";
 
 /// A store's address and what else its url says. Equal urls are one store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -295,7 +296,12 @@ mod tests {
             ("redis://[2001:DB8::1]", host("2001:db8::1", None), None, None),
             ("redis://web@h/4294967295", host("h", None), Some("web"), Some(u32::MAX)),
             ("redis://web%40eu%2F1@[::1]", host("::1", None), Some("web@eu/1"), None),
-            ("rediss://web@redis.example.com:6380/2", host("redis.example.com", Some(6380)), Some("web"), Some(2)),
+            (
+                "rediss://web@redis.example.com:6380/2",
+                host("redis.example.com", Some(6380)),
+                Some("web"),
+                Some(2),
+            ),
             ("rediss://[::1]", host("::1", None), None, None),
             ("redis+unix:///run/redis.sock", Address::Unix("/run/redis.sock".into()), None, None),
             ("redis+unix:///a%20b?db=3", Address::Unix("/a b".into()), None, Some(3)),

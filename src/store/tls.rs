@@ -55,7 +55,13 @@ impl fmt::Display for TlsFailure {
             // A Redis without TLS takes the client's first words for a command that is not over yet.
             Self::Timeout => write!(f, "TLS handshake timed out{NO_TLS}"),
             Self::Untrusted { code, reason } => {
-                write!(f, "TLS certificate verify failed ({code}: {reason})")
+                write!(f, "TLS certificate verify failed ({code}: {reason})")?;
+                f.write_str(match code {
+                    // A chain that ends, or a single certificate that is, at nobody we know.
+                    18..=21 => ", is its CA in \"ssl_trusted_certificate\"?",
+                    22 => ", is \"ssl_verify_depth\" enough?",
+                    _ => "",
+                })
             }
         }
     }
@@ -272,6 +278,11 @@ mod tests {
             (
                 TlsFailure::Untrusted { code: 10, reason: "certificate has expired".into() },
                 "TLS certificate verify failed (10: certificate has expired)",
+            ),
+            (
+                TlsFailure::Untrusted { code: 18, reason: "self-signed certificate".into() },
+                "TLS certificate verify failed (18: self-signed certificate), \
+                 is its CA in \"ssl_trusted_certificate\"?",
             ),
             (TlsFailure::NotNamed("redis".into()), "TLS certificate does not match \"redis\""),
             (
