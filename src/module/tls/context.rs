@@ -10,8 +10,8 @@ use nginx_sys::{
     ngx_ssl_cleanup_ctx, ngx_ssl_client_session_cache, ngx_ssl_create, ngx_ssl_t,
     ngx_ssl_trusted_certificate, ngx_str_t, ngx_uint_t, ngx_use_stderr, ERR_clear_error,
     NGX_SSL_TLSv1, NGX_SSL_TLSv1_1, NGX_SSL_TLSv1_2, NGX_SSL_TLSv1_3, SSL_CTX_ctrl,
-    SSL_CTX_set_default_verify_paths, SSL_SESSION_free, NGX_OK, SSL_CTRL_MODE,
-    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_SESSION,
+    SSL_CTX_set_default_verify_paths, SSL_CTX_set_verify, SSL_SESSION_free, NGX_OK, SSL_CTRL_MODE,
+    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_SESSION, SSL_VERIFY_PEER,
 };
 
 use super::kept_log::KeptLog;
@@ -218,10 +218,13 @@ impl Maker {
             ("ssl_trusted_certificate", &file.place)
         });
         set().map_err(|error| Mistake::new(directive, place, error))?;
-        if file.is_none() {
-            // SAFETY: the context is made. Those of the system that cannot be read are not there, which is no error.
-            unsafe {
-                SSL_CTX_set_default_verify_paths((*tls.as_ptr()).ctx);
+        // SAFETY: the context is made. Those of the system that cannot be read are not there, which is no error.
+        // nginx would complete the handshake and look then, when the last of several reasons has replaced the first.
+        unsafe {
+            let context = (*tls.as_ptr()).ctx;
+            SSL_CTX_set_verify(context, SSL_VERIFY_PEER as i32, None);
+            if file.is_none() {
+                SSL_CTX_set_default_verify_paths(context);
                 ERR_clear_error();
             }
         }

@@ -1,6 +1,7 @@
 //! One connection's TLS, from the handshake to its end.
 
-use core::ptr;
+use core::ffi::CStr;
+use core::ptr::{self, NonNull};
 use std::rc::Rc;
 
 use nginx_sys::{
@@ -96,13 +97,16 @@ impl TlsLink {
     ) -> Result<bool, Failure> {
         // SAFETY: the caller vouches for the connection.
         let rc = unsafe { ngx_ssl_handshake(c) };
-        let result = match rc {
-            rc if rc == NGX_OK as ngx_int_t => {
-                // SAFETY: the handshake is over.
-                unsafe { self.verify((*(*c).ssl).connection) }.map(|()| true).map_err(Failure::Tls)
+        let result = if rc == NGX_AGAIN as ngx_int_t {
+            Ok(false)
+        } else {
+            // SAFETY: as above; OpenSSL's part is freed in `end` only.
+            let trusted = unsafe { self.trust((*(*c).ssl).connection) };
+            match trusted {
+                Err(failure) => Err(Failure::Tls(failure)),
+                Ok(_) if rc != NGX_OK as ngx_int_t => Err(self.failed()),
+                Ok(certificate) => self.identify(certificate).map_err(Failure::Tls).map(|()| true),
             }
-            rc if rc == NGX_AGAIN as ngx_int_t => Ok(false),
-            _ => Err(self.failed()),
         };
         if result.is_err() {
             self.tls.forget_session(&self.server);
@@ -110,28 +114,34 @@ impl TlsLink {
         result
     }
 
-    /// Whether the server has proven who it is.
+    /// The server's certificate, if it has shown one, unless that is not to be trusted.
     ///
     /// # Safety
-    /// The handshake must be over.
-    unsafe fn verify(&self, ssl: *const SSL) -> Result<(), TlsFailure> {
+    /// `ssl` must be that of an open connection.
+    unsafe fn trust(&self, ssl: *const SSL) -> Result<Option<NonNull<X509>>, TlsFailure> {
+        // SAFETY: the caller vouches for the connection.
+        let (code, session) = unsafe { (SSL_get_verify_result(ssl), SSL_get_session(ssl)) };
+        if self.tls.verifies() && code != i64::from(X509_V_OK) {
+            // SAFETY: OpenSSL's words are constants.
+            let words = unsafe { CStr::from_ptr(X509_verify_cert_error_string(code)) };
+            return Err(TlsFailure::Untrusted { code, reason: words.to_string_lossy().into() });
+        }
+        if session.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the session is that of the connection, as is its certificate.
+        Ok(NonNull::new(unsafe { SSL_SESSION_get0_peer(session) }))
+    }
+
+    /// Whether a certificate that is trusted is one of whom it must be.
+    fn identify(&self, certificate: Option<NonNull<X509>>) -> Result<(), TlsFailure> {
         if !self.tls.verifies() {
             return Ok(());
         }
-        // SAFETY: the caller vouches for the handshake; OpenSSL's words are constants.
-        let (code, peer) =
-            unsafe { (SSL_get_verify_result(ssl), SSL_SESSION_get0_peer(SSL_get_session(ssl))) };
-        if code != i64::from(X509_V_OK) {
-            // SAFETY: as above.
-            let text = unsafe { core::ffi::CStr::from_ptr(X509_verify_cert_error_string(code)) };
-            return Err(TlsFailure::Untrusted { code, reason: text.to_string_lossy().into() });
-        }
-        if peer.is_null() {
-            return Err(TlsFailure::NoCertificate);
-        }
-        // SAFETY: the certificate is that of the connection's session, which lives as long.
+        let certificate = certificate.ok_or(TlsFailure::NoCertificate)?;
         match &self.name {
-            Some(name) if unsafe { is_of(peer, name) } => Ok(()),
+            // SAFETY: nothing has been done to the connection that has it since it was taken there.
+            Some(name) if unsafe { is_of(certificate.as_ptr(), name) } => Ok(()),
             Some(name) => Err(TlsFailure::NotNamed(name.to_string().into())),
             None => Err(TlsFailure::NotNamed(Box::from(&*self.server))),
         }
