@@ -68,7 +68,7 @@ pub(super) struct Connection {
     probe: Cell<bool>,
     state: Cell<State>,
     link: Cell<*mut ngx_connection_t>,
-    tls: Option<Box<TlsLink>>,
+    tls: Option<Rc<TlsLink>>,
     /// The server has said something.
     heard: Cell<bool>,
     pub(super) resolving: Cell<*mut ngx_resolver_ctx_t>,

@@ -27,7 +27,7 @@ impl Tls {
 pub(in crate::module) struct TlsLink(Infallible);
 
 impl TlsLink {
-    pub(in crate::module) fn new(tls: &Rc<Tls>, _: &Rc<str>, _: *mut ngx_log_t) -> Box<Self> {
+    pub(in crate::module) fn new(tls: &Rc<Tls>, _: &Rc<str>, _: *mut ngx_log_t) -> Rc<Self> {
         match tls.0 {}
     }
 

@@ -63,7 +63,7 @@ impl Tls {
             ngx_ssl_client_session_cache(cf, tls.as_ptr(), 1);
             let mode = SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER.into();
             SSL_CTX_ctrl((*tls.as_ptr()).ctx, SSL_CTRL_MODE as i32, mode, ptr::null_mut());
-            (*tls.as_ptr()).log = (*(*cf).cycle).log;
+            (*tls.as_ptr()).log = &raw mut (*(*cf).cycle).new_log;
         }
         Ok(tls)
     }
@@ -133,7 +133,7 @@ impl Drop for Session {
 /// Calls nginx's functions and has their complaints with the directive that they are about.
 struct Maker {
     cf: *mut ngx_conf_t,
-    log: Box<KeptLog>,
+    log: Rc<KeptLog>,
     use_stderr: ngx_uint_t,
 }
 

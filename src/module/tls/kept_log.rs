@@ -2,10 +2,11 @@
 
 use core::cell::{RefCell, UnsafeCell};
 use core::ffi::c_void;
+use std::rc::Rc;
 
 use nginx_sys::{ngx_log_t, ngx_uint_t, u_char, NGX_LOG_ERR};
 
-/// Must stay where it is while something refers to its log, hence boxed.
+/// Must stay where it is while something refers to its log, hence counted.
 pub(super) struct KeptLog {
     log: UnsafeCell<ngx_log_t>,
     /// The last line.
@@ -14,15 +15,15 @@ pub(super) struct KeptLog {
 
 impl KeptLog {
     /// A log for errors and worse. What `next` wants is written there too; it must live as long.
-    pub(super) fn new(next: *mut ngx_log_t) -> Box<Self> {
+    pub(super) fn new(next: *mut ngx_log_t) -> Rc<Self> {
         // SAFETY: all zeroes are a log without a file, and it is given a writer in its place.
         let mut log: ngx_log_t = unsafe { core::mem::zeroed() };
         log.log_level = NGX_LOG_ERR as ngx_uint_t;
         log.writer = Some(keep);
         log.next = next;
-        let kept = Box::new(Self { log: UnsafeCell::new(log), line: RefCell::default() });
+        let kept = Rc::new(Self { log: UnsafeCell::new(log), line: RefCell::default() });
         // SAFETY: nobody else refers to the log yet.
-        unsafe { (*kept.log.get()).wdata = core::ptr::from_ref(&*kept).cast_mut().cast() };
+        unsafe { (*kept.log.get()).wdata = Rc::as_ptr(&kept).cast_mut().cast() };
         kept
     }
 

@@ -27,24 +27,20 @@ pub(in crate::module) struct TlsLink {
     server: Rc<str>,
     /// Whom the server must prove to be.
     name: Option<ServerName>,
-    log: Box<KeptLog>,
+    log: Rc<KeptLog>,
 }
 
 impl TlsLink {
     /// For a connection to `server`, which is how the log calls it. What nginx has to say besides goes to `log`.
-    pub(in crate::module) fn new(
-        tls: &Rc<Tls>,
-        server: &Rc<str>,
-        log: *mut ngx_log_t,
-    ) -> Box<Self> {
+    pub(in crate::module) fn new(tls: &Rc<Tls>, server: &Rc<str>, log: *mut ngx_log_t) -> Rc<Self> {
         let name = tls.name().cloned().or_else(|| ServerName::of_server(server));
-        let link = Box::new(Self {
+        let link = Rc::new(Self {
             tls: Rc::clone(tls),
             server: Rc::clone(server),
             name,
             log: KeptLog::new(log),
         });
-        link.log.set_data(ptr::from_ref(&*link).cast_mut().cast());
+        link.log.set_data(Rc::as_ptr(&link).cast_mut().cast());
         link
     }
 
