@@ -315,22 +315,24 @@ subtest 'many at once' => sub {
 # More is written than the network takes, while more is asked: OpenSSL must be told that a buffer may move.
 subtest 'a server that does not read' => sub {
     my ($redis, $port) = tls_redis();
+    my $chaos = chaos_proxy(to => $port, receive => 65_536);
     my $long  = 'x' x 3500;
-    my $nginx = tls_nginx(url($port), "$trust timeout 20s; max_pending 10000;", worker_connections => 4096, log_level => 'warn',
+    my $nginx = tls_nginx(url($chaos->port), "$trust timeout 20s; max_pending 10000; retry 0;", worker_connections => 4096, log_level => 'warn',
         server => "location /long { session_redis_key sess:${long}\$session_redis_id; session_redis_set_header X-User \@user; proxy_pass http://127.0.0.1:@{[StoreTest::backend()]}; }");
     is(get($nginx, '/need', 1)->{code}, 200, 'at first it does');
-    $redis->freeze;
+    freeze($chaos->pid);
     my @clients = map { open_connection($nginx->port) } 1 .. 1500;
-    for my $client (@clients) {
-        syswrite $client, request('/long', 1);
+    for my $n (0 .. $#clients) {
+        syswrite $clients[$n], request('/long', $n);
         sleep 0.0005;
     }
     sleep 0.5;
-    $redis->thaw;
+    thaw($chaos->pid);
     my %codes;
     $codes{ read_response($_)->{code} }++ for @clients;
     is_deeply(\%codes, { 200 => 1500 }, 'all is written and answered when it does again');
-    is(scalar lines_like($nginx, qr/\[(?:error|crit|alert|emerg)\]/), 0, 'nothing broke') or diag $nginx->log;
+    is(scalar lines_like($nginx, qr/\[(?:error|crit|alert|emerg)\]/), 0, 'nothing broke') or diag join "\n", lines_like($nginx, qr/is down/);
+    is($chaos->counts->{connections}, 1, 'on one connection');
 };
 
 subtest 'nothing is left of connections that are over' => sub {
