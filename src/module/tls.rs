@@ -45,9 +45,6 @@ pub(super) struct TlsConf {
     ciphers: Setting<String>,
 }
 
-/// How many certificates may stand between that of a server and a trusted one: nginx's default.
-const VERIFY_DEPTH: u32 = 1;
-
 impl TlsConf {
     /// `ssl on | off`
     pub(super) fn set_on(&mut self, d: &mut Directive) -> Result<(), ConfigError> {

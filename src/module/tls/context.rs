@@ -15,7 +15,7 @@ use nginx_sys::{
 };
 
 use super::kept_log::KeptLog;
-use super::{TlsConf, VERIFY_DEPTH};
+use super::TlsConf;
 use crate::config::ConfigError;
 use crate::module::conf::{Place, Setting};
 use crate::module::plan::Mistake;
@@ -31,6 +31,9 @@ pub(in crate::module) struct Tls {
     /// The last session of each server.
     sessions: RefCell<HashMap<Rc<str>, Session>>,
 }
+
+/// How many certificates may stand between that of a server and a trusted one: nginx's default.
+const VERIFY_DEPTH: u32 = 1;
 
 /// More servers than that are hardly there at once; those of names that change would pile up.
 const MAX_SESSIONS: usize = 256;
