@@ -62,7 +62,9 @@ impl TlsLink {
                     == NGX_OK as ngx_int_t
         };
         if !created {
-            return Err(self.failed());
+            let line = self.log.take();
+            let reason = reason(&line).unwrap_or("out of memory").into();
+            return Err(Failure::Tls(TlsFailure::Handshake(reason)));
         }
         // SAFETY: the connection has its part of OpenSSL now.
         unsafe {
@@ -96,18 +98,19 @@ impl TlsLink {
         let result = if rc == NGX_AGAIN as ngx_int_t {
             Ok(false)
         } else {
-            // SAFETY: as above; OpenSSL's part is freed in `end` only.
-            let trusted = unsafe { self.trust((*(*c).ssl).connection) };
-            match trusted {
-                Err(failure) => Err(Failure::Tls(failure)),
-                Ok(_) if rc != NGX_OK as ngx_int_t => Err(self.failed()),
-                Ok(certificate) => self.identify(certificate).map_err(Failure::Tls).map(|()| true),
+            // SAFETY: as above; OpenSSL's part of the connection, with the certificate, is freed in `end` only.
+            unsafe {
+                match self.trust((*(*c).ssl).connection) {
+                    Err(failure) => Err(failure),
+                    Ok(_) if rc != NGX_OK as ngx_int_t => Err(self.failed()),
+                    Ok(certificate) => self.identify(certificate).map(|()| true),
+                }
             }
         };
         if result.is_err() {
             self.tls.forget_session(&self.server);
         }
-        result
+        result.map_err(Failure::Tls)
     }
 
     /// The server's certificate, if it has shown one, unless that is not to be trusted.
@@ -130,13 +133,16 @@ impl TlsLink {
     }
 
     /// Whether a certificate that is trusted is one of whom it must be.
-    fn identify(&self, certificate: Option<NonNull<X509>>) -> Result<(), TlsFailure> {
+    ///
+    /// # Safety
+    /// The certificate must be valid.
+    unsafe fn identify(&self, certificate: Option<NonNull<X509>>) -> Result<(), TlsFailure> {
         if !self.tls.verifies() {
             return Ok(());
         }
         let certificate = certificate.ok_or(TlsFailure::NoCertificate)?;
         match &self.name {
-            // SAFETY: nothing has been done to the connection that has it since it was taken there.
+            // SAFETY: the caller vouches for it.
             Some(name) if unsafe { is_of(certificate.as_ptr(), name) } => Ok(()),
             Some(name) => Err(TlsFailure::NotNamed(name.to_string().into())),
             None => Err(TlsFailure::NotNamed(Box::from(&*self.server))),
@@ -144,11 +150,11 @@ impl TlsLink {
     }
 
     /// Why the handshake failed.
-    fn failed(&self) -> Failure {
-        Failure::Tls(match reason(&self.log.take()) {
+    fn failed(&self) -> TlsFailure {
+        match reason(&self.log.take()) {
             Some(reason) => TlsFailure::Handshake(reason.into()),
             None => TlsFailure::Closed,
-        })
+        }
     }
 
     /// Why reading or writing failed, if it was TLS that did; `served`: on a connection that had served before.
