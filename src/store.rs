@@ -16,3 +16,4 @@ pub mod fetched;
 pub mod resp;
 pub mod server_error;
 pub mod servers;
+pub mod tls;

@@ -52,9 +52,13 @@ subtest 'what nginx -t says' => sub {
     refused('a resolver', "${in_block}\"resolver\" is of no use to a cluster; the names of its nodes are resolved by the system, whenever one is connected to",
         http => "session_redis_store s { #!\ncluster 127.0.0.1;\nresolver 127.0.0.1;\n}");
     refused('read_from without a cluster', "${in_block}\"read_from\" is for a \"cluster\" only", http => "session_redis_store s { #!\nserver redis://127.0.0.1;\nread_from master;\n}");
+    refused('TLS', "${in_block}a cluster cannot be spoken to over TLS; it is asked in threads, which would need a second TLS library beside nginx's; write \"ssl off\"",
+        http => "session_redis_store s { #!\ncluster 127.0.0.1;\nssl on;\n}");
+    accepted('no TLS', in_store('cluster 127.0.0.1; ssl off;'));
     my $urls = 'write "cluster host[:port] …", with some of the cluster\'s nodes';
     for my $case (
         ['cluster', qr/\Ainvalid number of arguments in "cluster" directive\z/],
+        ['cluster rediss://127.0.0.1', "\"cluster\" directive: \"cluster\" takes hosts, not urls; $urls"],
         ['cluster redis://127.0.0.1', "\"cluster\" directive: \"cluster\" takes hosts, not urls; $urls"],
         ['cluster 127.0.0.1/1', "\"cluster\" directive: \"cluster\" takes hosts, not urls; $urls"],
         ['cluster 127.0.0.1:0', '"cluster" directive: "127.0.0.1:0" is not host[:port]; an IPv6 address stands in brackets: [::1]:6379'],

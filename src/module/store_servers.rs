@@ -18,6 +18,7 @@ use super::credentials::Credentials;
 use super::event::{now, Event};
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
+use super::tls::Tls;
 use super::touches::Touches;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
@@ -36,6 +37,7 @@ pub(super) struct StoreServers {
     servers: RefCell<Servers>,
     connections: RefCell<Vec<Vec<Rc<Connection>>>>,
     credentials: Credentials,
+    tls: Option<Rc<Tls>>,
     limits: StoreLimits,
     resolver: *mut ngx_resolver_t,
     log: *mut ngx_log_t,
@@ -67,6 +69,7 @@ impl StoreServers {
             connections: RefCell::new(vec![Vec::new(); targets.len()]),
             targets: RefCell::new(targets.into_iter().map(Rc::new).collect()),
             credentials: Credentials::of(store, log),
+            tls: store.tls.clone(),
             limits: store.limits,
             resolver: store.resolver(),
             log,
@@ -92,6 +95,10 @@ impl StoreServers {
 
     pub(super) fn login(&self) -> Ref<'_, Login> {
         self.credentials.login()
+    }
+
+    pub(super) fn tls(&self) -> Option<&Rc<Tls>> {
+        self.tls.as_ref()
     }
 
     pub(super) fn log(&self) -> *mut ngx_log_t {
