@@ -2,11 +2,12 @@
 //!
 //! An [`endpoint`] says where a store is, [`servers`] which of its servers to ask now, a [`dialogue`] what a
 //! fresh connection says first; a [`command`] is written, [`resp`] reads its reply, [`fetched`] says what the
-//! reply means, and [`error`] what may be done when it means a failure.
+//! reply means, and [`error`] what may be done when it means a failure. A Redis Cluster is in [`cluster`].
 
 #![forbid(unsafe_code)]
 
 pub mod breaker;
+pub mod cluster;
 pub mod command;
 pub mod dialogue;
 pub mod endpoint;
