@@ -4,6 +4,7 @@
 
 use std::{fmt, io};
 
+use super::memcached::reader::ProtocolError as MemcachedError;
 use super::resp::ProtocolError;
 use super::server_error::{Code, ServerError};
 
@@ -31,6 +32,8 @@ pub enum Failure {
         /// With which words.
         error: ServerError,
     },
+    /// What came is not memcached's protocol.
+    Memcached(MemcachedError),
     /// Every server that is not down has been tried.
     NoServer,
     /// What came is not RESP.
@@ -81,6 +84,7 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::Memcached(_)
             | Self::Protocol(_)
             | Self::Timeout
             | Self::Unexpected
@@ -100,6 +104,7 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::Memcached(_)
             | Self::Protocol(_)
             | Self::Unexpected
             | Self::UsersUnknown => true,
@@ -145,6 +150,7 @@ impl fmt::Display for Failure {
             Self::Down => f.write_str("store is down"),
             Self::Handshake { step, error } => write!(f, "server answered \"{error}\" to {step}"),
             Self::NoServer => f.write_str("no live servers"),
+            Self::Memcached(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
@@ -163,6 +169,12 @@ impl std::error::Error for Failure {}
 impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
         Self::Protocol(error)
+    }
+}
+
+impl From<MemcachedError> for Failure {
+    fn from(error: MemcachedError) -> Self {
+        Self::Memcached(error)
     }
 }
 
@@ -233,6 +245,7 @@ mod tests {
             (Failure::Connect(111), [n, y, y, y, n]),
             (Failure::ConnectTimeout, [n, y, y, y, n]),
             (Failure::Down, [n, n, n, n, n]),
+            (Failure::Memcached(MemcachedError::Tail), [n, y, y, y, n]),
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),

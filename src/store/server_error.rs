@@ -96,6 +96,11 @@ impl ServerError {
             b"WRONGTYPE" => Code::WrongType,
             _ => Code::Other,
         };
+        Self::new(code, text)
+    }
+
+    /// Of an error whose kind is known.
+    pub(super) fn new(code: Code, text: &[u8]) -> Self {
         Self { code, text: fit_for_log(text).into() }
     }
 
