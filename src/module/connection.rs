@@ -16,17 +16,13 @@ use nginx_sys::{
 };
 
 use super::address::{SocketAddress, Target};
-use super::event::{now, Event};
+use super::event::{now, time_of_day, Event};
 use super::lookup::{Lookup, Query};
 use super::resolver;
 use super::store_servers::StoreServers;
-use crate::store::command;
-use crate::store::dialogue::Dialogue;
+use crate::store::dialect::{Dialogue, Reader, Reply};
 use crate::store::error::Failure;
-use crate::store::fetched::{
-    classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Ttl,
-};
-use crate::store::resp::{Reader, Reply};
+use crate::store::fetched::{Fetched, Ttl};
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
@@ -48,7 +44,11 @@ enum State {
 enum Slot {
     Value(Rc<Lookup>),
     Ttl(Rc<Lookup>),
-    Deleted(Rc<Lookup>),
+    /// Of keys that are deleted one by one, only the last one's reply ends the lookup.
+    Deleted {
+        lookup: Rc<Lookup>,
+        last: bool,
+    },
     /// A touch; `longer` when it was sent in the form that never shortens.
     Touched {
         longer: bool,
@@ -115,7 +115,7 @@ impl Connection {
             dialogue: RefCell::new(None),
             password: RefCell::new(None),
             output: RefCell::default(),
-            reader: RefCell::new(Reader::new(servers.limits())),
+            reader: RefCell::new(servers.dialect().reader(servers.limits())),
             slots: RefCell::default(),
             answered: Cell::new(0),
             used: Cell::new(false),
@@ -234,7 +234,8 @@ impl Connection {
     fn connected(self: &Rc<Self>) {
         let mut output = self.output.borrow_mut();
         let login = self.servers.login();
-        let dialogue = Dialogue::begin(&login, self.probe.get(), &mut output.handshake);
+        let dialect = self.servers.dialect();
+        let dialogue = dialect.greet(&login, self.probe.get(), &mut output.handshake);
         self.password.borrow_mut().clone_from(&login.password);
         drop((output, login));
         self.state.set(State::Handshake);
@@ -259,24 +260,25 @@ impl Connection {
 
     /// Sends the commands of a lookup with the next flush.
     pub(super) fn ask(self: &Rc<Self>, lookup: &Rc<Lookup>) {
+        let dialect = self.servers.dialect();
         let mut output = self.output.borrow_mut();
         let mut slots = self.slots.borrow_mut();
         match &lookup.query {
             Query::Fetch { key, hash, ttl } => {
-                match hash {
-                    true => command::hgetall(&mut output.commands, key),
-                    false => command::get(&mut output.commands, key),
-                }
+                dialect.fetch(&mut output.commands, key, *hash);
                 slots.push_back(Slot::Value(Rc::clone(lookup)));
                 if *ttl {
-                    command::pttl(&mut output.commands, key);
+                    dialect.life(&mut output.commands, key);
                     slots.push_back(Slot::Ttl(Rc::clone(lookup)));
                 }
             }
             Query::Delete { keys } => {
                 let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
-                command::del(&mut output.commands, &keys);
-                slots.push_back(Slot::Deleted(Rc::clone(lookup)));
+                let replies = dialect.delete(&mut output.commands, &keys);
+                slots.extend((1..=replies).map(|reply| Slot::Deleted {
+                    lookup: Rc::clone(lookup),
+                    last: reply == replies,
+                }));
             }
         }
         drop((output, slots));
@@ -288,14 +290,13 @@ impl Connection {
 
     /// Extends the life of a key, which nobody waits for.
     pub(super) fn touch(self: &Rc<Self>, key: &[u8], ms: u64, longer: bool) {
-        let mut output = self.output.borrow_mut();
-        match longer {
-            true => command::pexpire_longer(&mut output.commands, key, ms),
-            false => command::pexpire(&mut output.commands, key, ms),
+        let dialect = self.servers.dialect();
+        let longer = longer && dialect.has_longer();
+        let commands = &mut self.output.borrow_mut().commands;
+        if dialect.touch(commands, key, ms, longer, time_of_day()) {
+            self.slots.borrow_mut().push_back(Slot::Touched { longer });
+            self.post_flush();
         }
-        drop(output);
-        self.slots.borrow_mut().push_back(Slot::Touched { longer });
-        self.post_flush();
     }
 
     /// A lookup timed out that was asked when the connection had given `answered` replies. Whether the
@@ -405,10 +406,10 @@ impl Connection {
 
     fn digest(self: &Rc<Self>, mut input: &[u8]) -> Result<(), Failure> {
         while self.is_open() {
-            let reply = self.reader.borrow_mut().next(&mut input).map_err(Failure::Protocol)?;
+            let reply = self.reader.borrow_mut().next(&mut input)?;
             match reply {
                 None => return Ok(()),
-                Some(Reply::Push(_)) => {}
+                Some(reply) if reply.is_push() => {}
                 Some(reply) if self.state.get() == State::Handshake => {
                     let mut dialogue = self.dialogue.borrow_mut();
                     if let Some(dialogue) = &mut *dialogue {
@@ -427,22 +428,21 @@ impl Connection {
     fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
         let slot = self.slots.borrow_mut().pop_front();
         // Answers nobody asked for: from here on replies and commands may no longer belong together.
-        let Some(slot) = slot else { return Err(unasked(reply)) };
+        let Some(slot) = slot else { return Err(reply.unasked()) };
         self.answered.set(self.answered.get() + 1);
         self.used.set(true);
 
         match slot {
             Slot::Value(lookup) => {
-                let fetched = match lookup.query {
-                    Query::Fetch { hash: true, .. } => classify_hgetall(reply),
-                    _ => classify_get(reply),
+                let (fetched, two) = match &lookup.query {
+                    Query::Fetch { key, hash, ttl } => (reply.fetched(key, *hash), *ttl),
+                    Query::Delete { .. } => return Err(Failure::Unexpected),
                 };
                 if lookup.is_done() {
                     return self.late(&fetched);
                 }
                 self.late_since.set(None);
                 let fetched = owned(fetched);
-                let two = matches!(lookup.query, Query::Fetch { ttl: true, .. });
                 match fetched {
                     Fetched::Failed(failure) => return self.refused(&lookup, failure),
                     fetched if two => *lookup.value.borrow_mut() = Some(fetched),
@@ -450,7 +450,7 @@ impl Connection {
                 }
             }
             Slot::Ttl(lookup) => {
-                let ttl = match classify_pttl(reply) {
+                let ttl = match reply.ttl(lookup.query.key()) {
                     Err(failure) if failure.closes_connection() => {
                         self.slots.borrow_mut().push_front(Slot::Ttl(lookup));
                         return Err(failure);
@@ -464,18 +464,20 @@ impl Connection {
                     }
                 }
             }
-            Slot::Deleted(lookup) => match classify_count(reply) {
-                Ok(_) => {
+            Slot::Deleted { lookup, last } => match reply.deleted() {
+                Ok(()) => {
                     self.servers.note_writable(self.server);
-                    if !lookup.is_done() {
+                    if last && lookup.is_carried_by(self) {
                         self.answer(&lookup, Fetched::Missing, None);
                     }
                 }
-                Err(failure) if lookup.is_done() => return self.late(&Fetched::Failed(failure)),
+                Err(failure) if !lookup.is_carried_by(self) => {
+                    return self.late(&Fetched::Failed(failure))
+                }
                 Err(failure) => return self.refused(&lookup, failure),
             },
-            Slot::Touched { longer } => match classify_count(reply) {
-                Ok(_) => self.servers.note_writable(self.server),
+            Slot::Touched { longer } => match reply.touched() {
+                Ok(()) => self.servers.note_writable(self.server),
                 Err(failure) if failure.closes_connection() => return Err(failure),
                 Err(Failure::Server(error)) => {
                     self.servers.touch_refused(self.server, &error, longer);
@@ -536,8 +538,8 @@ impl Connection {
         }
 
         for slot in slots {
-            if let Slot::Value(lookup) | Slot::Deleted(lookup) = slot {
-                if !lookup.is_done() {
+            if let Slot::Value(lookup) | Slot::Deleted { lookup, last: true } = slot {
+                if lookup.is_carried_by(self) {
                     self.servers.try_again(&lookup, failure, self.server, again);
                 }
             } else if let Slot::Ttl(lookup) = slot {
@@ -649,14 +651,6 @@ fn owned(fetched: Fetched<'_>) -> Fetched<'static> {
         Fetched::WrongType => Fetched::WrongType,
         Fetched::TooLarge(bytes) => Fetched::TooLarge(bytes),
         Fetched::Failed(failure) => Fetched::Failed(failure),
-    }
-}
-
-/// A server that refuses the connection itself says so unasked.
-fn unasked(reply: Reply<'_>) -> Failure {
-    match reply {
-        Reply::Error(error) => Failure::Server(error),
-        _ => Failure::Unexpected,
     }
 }
 

@@ -46,7 +46,10 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
     let Some(id) = identify(r, &plan, &mut report) else { return answer(r, &report) };
     match derive_key(r, &plan, &id) {
         Some(key) => ask(r, context, &plan, key),
-        None => answer(r, &report),
+        None => {
+            report.bad("key", "the store can have no key of this id");
+            answer(r, &report)
+        }
     }
 }
 

@@ -23,6 +23,14 @@ impl Query {
     pub(super) fn writes(&self) -> bool {
         matches!(self, Self::Delete { .. })
     }
+
+    /// The session's key; empty where there is none.
+    pub(super) fn key(&self) -> &[u8] {
+        match self {
+            Self::Fetch { key, .. } => key,
+            Self::Delete { keys } => keys.last().map_or(&[], |key| key),
+        }
+    }
 }
 
 /// What came of it.

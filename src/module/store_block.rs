@@ -106,6 +106,12 @@ impl Block {
         if self.username.is_some() && server.username.is_some() {
             return Err(ConfigError::new("\"username\" stands beside a user in the url"));
         }
+        let dialect = server.dialect;
+        dialect.check(
+            self.username.as_deref(),
+            self.password.is_some(),
+            self.database.is_some(),
+        )?;
         let mut store = Store::new(name, server, place.clone());
         let defaults = Limits::default();
         store.limits = Limits {

@@ -18,6 +18,7 @@ use super::event::{now, Event};
 use super::files;
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
+use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
 use crate::store::resp;
@@ -34,6 +35,7 @@ pub(super) struct StoreServers {
     targets: RefCell<Vec<Rc<Target>>>,
     servers: RefCell<Servers>,
     connections: RefCell<Vec<Vec<Rc<Connection>>>>,
+    dialect: Dialect,
     login: RefCell<Login>,
     password_file: Option<String>,
     /// When the password file was read last, in ms, and whether the log was told that it cannot be.
@@ -75,6 +77,7 @@ impl StoreServers {
             servers: RefCell::new(Servers::new(store.servers())),
             connections: RefCell::new(vec![Vec::new(); targets.len()]),
             targets: RefCell::new(targets.into_iter().map(Rc::new).collect()),
+            dialect: store.endpoint.dialect,
             login: RefCell::new(store.login()),
             password_file: store.password_file.clone(),
             password_read: Cell::new(None),
@@ -101,6 +104,11 @@ impl StoreServers {
 
     pub(super) fn limits(&self) -> resp::Limits {
         resp::Limits { bulk: self.limits.max_size, other: self.limits.max_size.max(64 * 1024) }
+    }
+
+    /// What they speak.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub(super) fn login(&self) -> Ref<'_, Login> {

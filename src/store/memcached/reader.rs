@@ -226,7 +226,8 @@ fn parse(line: &[u8]) -> Result<Line<'_>, ProtocolError> {
         }
         b"DELETED" => Word::Deleted,
         b"END" => Word::End,
-        b"EN" => Word::Miss,
+        // Some repeat the key behind it.
+        b"EN" => return Ok(Line::Reply(Reply::Word(Word::Miss))),
         b"NOT_FOUND" => Word::NotFound,
         b"STORED" => Word::Stored,
         b"TOUCHED" => Word::Touched,
@@ -447,7 +448,7 @@ mod tests {
 
     #[test]
     fn replies_are_read() {
-        let cases: [(&[u8], Reply); 20] = [
+        let cases: [(&[u8], Reply); 21] = [
             (b"VALUE a 0 1\r\nx\r\nEND\r\n", item("a", 0, b"x")),
             (b"VALUE a 0 0\r\n\r\nEND\r\n", item("a", 0, b"")),
             (b"VALUE sess:a 4294967295 1 77\r\nx\r\nEND\r\n", item("sess:a", u32::MAX, b"x")),
@@ -456,6 +457,7 @@ mod tests {
             (b"VALUE END 0 1\r\nx\r\nEND\r\n", item("END", 0, b"x")),
             (b"END\r\n", Reply::Word(Word::End)),
             (b"EN\r\n", Reply::Word(Word::Miss)),
+            (b"EN ka\r\n", Reply::Word(Word::Miss)),
             (b"NOT_FOUND\r\n", Reply::Word(Word::NotFound)),
             (b"DELETED\r\n", Reply::Word(Word::Deleted)),
             (b"TOUCHED\r\n", Reply::Word(Word::Touched)),
