@@ -29,7 +29,7 @@ sub all_right ($nginx, $count, $sessions, %how) {
 }
 
 sub is_clean ($nginx) {
-    is(scalar lines_like($nginx, qr/\[(?:alert|crit|emerg)\]|panicked|signal/), 0, 'nothing worse than an error in the log');
+    is(scalar lines_like($nginx, qr/\[(?:alert|crit|emerg)\]|panicked|exited on signal/), 0, 'nothing worse than an error in the log');
     my @spoken = grep { /\A\S+ \S+ \[(?!debug)\w+\]/ } split /\n/, $nginx->log;
     is(scalar(grep { /sess:|session0|"user"|geheim/ } @spoken), 0, 'no line holds an id, a key, a value or a password') or diag explain \@spoken;
     return;
