@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ability;
 pub mod breaker;
 pub mod command;
 pub mod dialect;

@@ -17,12 +17,13 @@ use nginx_sys::{
 
 use super::address::{SocketAddress, Target};
 use super::event::{now, time_of_day, Event};
-use super::lookup::{Lookup, Query};
+use super::lookup::{Carrier, Lookup, Query};
 use super::resolver;
 use super::store_servers::StoreServers;
+use crate::store::ability::Feature;
 use crate::store::dialect::{Dialogue, Reader, Reply};
 use crate::store::error::Failure;
-use crate::store::fetched::{Fetched, Ttl};
+use crate::store::fetched::{Fetched, Outcome, Ttl};
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
@@ -76,6 +77,8 @@ pub(super) struct Connection {
     slots: RefCell<VecDeque<Slot>>,
     /// Replies to commands so far.
     answered: Cell<u64>,
+    /// Commands that were written so far, those with a reply included.
+    written: Cell<u64>,
     /// It was open before it carried what it carries, and may have been closed as idle.
     used: Cell<bool>,
     /// Other addresses of the server, tried if this one does not take the connection.
@@ -118,6 +121,7 @@ impl Connection {
             reader: RefCell::new(servers.dialect().reader(servers.limits())),
             slots: RefCell::default(),
             answered: Cell::new(0),
+            written: Cell::new(0),
             used: Cell::new(false),
             alternatives: RefCell::default(),
             late_since: Cell::new(None),
@@ -249,6 +253,7 @@ impl Connection {
         if !self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done) {
             return;
         }
+        self.servers.answered(Feature::Name);
         self.state.set(State::Ready);
         self.stop_timer();
         self.post_flush();
@@ -267,7 +272,7 @@ impl Connection {
             Query::Fetch { key, hash, ttl } => {
                 dialect.fetch(&mut output.commands, key, *hash);
                 slots.push_back(Slot::Value(Rc::clone(lookup)));
-                if *ttl {
+                if *ttl && self.servers.may_have(Feature::Life) {
                     dialect.life(&mut output.commands, key);
                     slots.push_back(Slot::Ttl(Rc::clone(lookup)));
                 }
@@ -282,21 +287,30 @@ impl Connection {
             }
         }
         drop((output, slots));
-        lookup.carry(self, self.answered.get());
+        let (answered, asked) = (self.answered.get(), self.slots.borrow().len() as u64);
+        let commands = answered + asked;
+        lookup.carry(Carrier { connection: Rc::clone(self), answered, commands });
         self.waiting.set(self.waiting.get() + 1);
         self.note_waiting();
         self.post_flush();
     }
 
     /// Extends the life of a key, which nobody waits for.
-    pub(super) fn touch(self: &Rc<Self>, key: &[u8], ms: u64, longer: bool) {
+    pub(super) fn touch(self: &Rc<Self>, key: &[u8], ms: u64) {
         let dialect = self.servers.dialect();
-        let longer = longer && dialect.has_longer();
-        let commands = &mut self.output.borrow_mut().commands;
-        if dialect.touch(commands, key, ms, longer, time_of_day()) {
+        let longer = dialect.has_longer() && self.servers.may_have(Feature::Longer);
+        let mut output = self.output.borrow_mut();
+        let asked = dialect.touch(&mut output.commands, key, ms, longer, time_of_day());
+        drop(output);
+        if asked {
             self.slots.borrow_mut().push_back(Slot::Touched { longer });
             self.post_flush();
         }
+    }
+
+    /// Whether so many of its commands were written.
+    pub(super) fn has_written(&self, commands: u64) -> bool {
+        self.written.get() >= commands
     }
 
     /// A lookup timed out that was asked when the connection had given `answered` replies. Whether the
@@ -364,6 +378,9 @@ impl Connection {
             *sent = 0;
             buffer.clear();
             buffer.shrink_to(SPARE);
+        }
+        if ready {
+            self.written.set(self.answered.get() + self.slots.borrow().len() as u64);
         }
         Ok(())
     }
@@ -434,19 +451,19 @@ impl Connection {
 
         match slot {
             Slot::Value(lookup) => {
-                let (fetched, two) = match &lookup.query {
-                    Query::Fetch { key, hash, ttl } => (reply.fetched(key, *hash), *ttl),
+                let fetched = match &lookup.query {
+                    Query::Fetch { key, hash, .. } => reply.fetched(key, *hash),
                     Query::Delete { .. } => return Err(Failure::Unexpected),
                 };
                 if lookup.is_done() {
                     return self.late(&fetched);
                 }
                 self.late_since.set(None);
-                let fetched = owned(fetched);
-                match fetched {
-                    Fetched::Failed(failure) => return self.refused(&lookup, failure),
-                    fetched if two => *lookup.value.borrow_mut() = Some(fetched),
-                    fetched => self.answer(&lookup, fetched, None),
+                let with_life = self.expects_life_of(&lookup);
+                match fetched.into() {
+                    Outcome::Failed(failure) => return self.refused(&lookup, failure),
+                    outcome if with_life => *lookup.value.borrow_mut() = Some(outcome),
+                    outcome => self.answer(&lookup, outcome, None),
                 }
             }
             Slot::Ttl(lookup) => {
@@ -457,10 +474,11 @@ impl Connection {
                     }
                     ttl => ttl.ok(),
                 };
+                self.servers.answered(Feature::Life);
                 // The first of the two replies may have ended the lookup, or sent it elsewhere.
                 if lookup.is_carried_by(self) {
-                    if let Some(fetched) = lookup.value.take() {
-                        self.answer(&lookup, fetched, ttl);
+                    if let Some(outcome) = lookup.value.take() {
+                        self.answer(&lookup, outcome, ttl);
                     }
                 }
             }
@@ -468,7 +486,7 @@ impl Connection {
                 Ok(()) => {
                     self.servers.note_writable(self.server);
                     if last && lookup.is_carried_by(self) {
-                        self.answer(&lookup, Fetched::Missing, None);
+                        self.answer(&lookup, Outcome::Missing, None);
                     }
                 }
                 Err(failure) if !lookup.is_carried_by(self) => {
@@ -477,7 +495,12 @@ impl Connection {
                 Err(failure) => return self.refused(&lookup, failure),
             },
             Slot::Touched { longer } => match reply.touched() {
-                Ok(()) => self.servers.note_writable(self.server),
+                Ok(()) => {
+                    self.servers.note_writable(self.server);
+                    if longer {
+                        self.servers.answered(Feature::Longer);
+                    }
+                }
                 Err(failure) if failure.closes_connection() => return Err(failure),
                 Err(Failure::Server(error)) => {
                     self.servers.touch_refused(self.server, &error, longer);
@@ -488,8 +511,14 @@ impl Connection {
         Ok(())
     }
 
-    fn answer(&self, lookup: &Rc<Lookup>, fetched: Fetched<'static>, ttl: Option<Ttl>) {
-        self.servers.client().end(lookup, fetched, ttl, Some(self.server));
+    /// Whether the next reply is the second one of a lookup whose first has come.
+    fn expects_life_of(&self, lookup: &Rc<Lookup>) -> bool {
+        let slots = self.slots.borrow();
+        matches!(slots.front(), Some(Slot::Ttl(other)) if Rc::ptr_eq(other, lookup))
+    }
+
+    fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
+        self.servers.client().end(lookup, outcome, ttl, Some(self.server));
     }
 
     /// The answer to a lookup that was given up.
@@ -521,7 +550,11 @@ impl Connection {
         if !self.is_open() {
             return;
         }
+        let lacking = self.hung_up_on(failure);
+        let named = self.names_step(failure);
+        let failure = named.as_ref().unwrap_or(failure);
         let again = (self.used.get() && failure.is_retryable_on_fresh_connection())
+            || lacking.is_some()
             || (failure.is_about_password()
                 && self.servers.has_newer_password(self.password.borrow().as_deref()));
         let slots = self.slots.take();
@@ -543,12 +576,47 @@ impl Connection {
                     self.servers.try_again(&lookup, failure, self.server, again);
                 }
             } else if let Slot::Ttl(lookup) = slot {
-                // Its first reply was read, its second is lost: ask for both again.
-                if lookup.is_carried_by(self) && lookup.value.take().is_some() {
-                    self.servers.try_again(&lookup, failure, self.server, again);
+                let first = lookup.value.take().filter(|_| lookup.is_carried_by(self));
+                match (first, lacking) {
+                    // There is no second one to be had.
+                    (Some(outcome), Some(Feature::Life)) => self.answer(&lookup, outcome, None),
+                    // Its first reply was read, its second is lost: ask for both again.
+                    (Some(_), _) => self.servers.try_again(&lookup, failure, self.server, again),
+                    (None, _) => {}
                 }
             }
         }
+    }
+
+    /// What the server turns out not to know: it closed the connection where an answer to that was due.
+    fn hung_up_on(&self, failure: &Failure) -> Option<Feature> {
+        if !matches!(failure, Failure::Closed | Failure::Broken(_)) {
+            return None;
+        }
+        let feature = match (self.state.get(), self.slots.borrow().front()) {
+            (State::Handshake, _) => {
+                let dialogue = self.dialogue.borrow();
+                dialogue
+                    .as_ref()
+                    .filter(|dialogue| dialogue.awaits_name())
+                    .map(|_| Feature::Name)?
+            }
+            (State::Ready, Some(Slot::Ttl(_))) if self.servers.dialect().may_lack_lives() => {
+                Feature::Life
+            }
+            (State::Ready, Some(Slot::Touched { longer: true })) => Feature::Longer,
+            _ => return None,
+        };
+        self.servers.hung_up(feature, self.server).then_some(feature)
+    }
+
+    /// The failure of a handshake that the server ended by closing the connection.
+    fn names_step(&self, failure: &Failure) -> Option<Failure> {
+        let closed = matches!(failure, Failure::Closed | Failure::Broken(_));
+        if !closed || self.state.get() != State::Handshake {
+            return None;
+        }
+        self.dialogue.borrow().as_ref().and_then(Dialogue::awaited_step).map(Failure::HungUp)
     }
 
     fn stop_timer(&self) {
@@ -640,17 +708,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-fn owned(fetched: Fetched<'_>) -> Fetched<'static> {
-    match fetched {
-        Fetched::Value(value) => Fetched::Value(value.into_owned().into()),
-        Fetched::Hash(fields) => Fetched::Hash(fields),
-        Fetched::Missing => Fetched::Missing,
-        Fetched::WrongType => Fetched::WrongType,
-        Fetched::TooLarge(bytes) => Fetched::TooLarge(bytes),
-        Fetched::Failed(failure) => Fetched::Failed(failure),
     }
 }
 

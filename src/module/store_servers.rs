@@ -18,6 +18,7 @@ use super::event::{now, Event};
 use super::files;
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
+use crate::store::ability::{Abilities, Feature};
 use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
@@ -47,8 +48,7 @@ pub(super) struct StoreServers {
     /// nginx's own lines about each failed connect would repeat what we say once.
     quiet_log: Box<ngx_log_t>,
     probe: OnceCell<Event>,
-    /// The servers know no `PEXPIRE … GT` (before Redis 7).
-    no_longer: Cell<bool>,
+    abilities: Cell<Abilities>,
     /// A refused touch was named in the log.
     said_untouched: Cell<bool>,
     /// By server: it takes no writes, as far as is known, and whether the log was told.
@@ -87,7 +87,7 @@ impl StoreServers {
             log,
             quiet_log,
             probe: OnceCell::new(),
-            no_longer: Cell::new(false),
+            abilities: Cell::default(),
             said_untouched: Cell::new(false),
             read_only: RefCell::default(),
             said_read_only: RefCell::default(),
@@ -186,7 +186,7 @@ impl StoreServers {
         });
         let picked = asked.or_else(|| self.pick(&TriedSet::default(), true));
         if let Some(Ok(connection)) = picked.map(|server| self.connection(server, false)) {
-            connection.touch(key, ms, !self.no_longer.get());
+            connection.touch(key, ms);
         }
     }
 
@@ -246,8 +246,8 @@ impl StoreServers {
         server: usize,
         same: bool,
     ) {
-        if let Some((connection, _)) = lookup.drop_carrier() {
-            connection.release();
+        if let Some(carrier) = lookup.drop_carrier() {
+            carrier.connection.release();
         }
         if !same {
             lookup.tried.borrow_mut().insert(server);
@@ -402,12 +402,48 @@ impl StoreServers {
         self.read_only.borrow_mut().remove(server);
     }
 
+    /// Whether the servers may have a feature.
+    pub(super) fn may_have(&self, feature: Feature) -> bool {
+        self.abilities.get().may_have(feature)
+    }
+
+    /// A server answered where a feature was asked for.
+    pub(super) fn answered(&self, feature: Feature) {
+        self.know(|known| known.answered(feature));
+    }
+
+    /// A server closed the connection where a feature was asked for. Whether it is not asked for any more.
+    pub(super) fn hung_up(&self, feature: Feature, server: usize) -> bool {
+        let lacking = self.know(|known| known.hung_up(feature));
+        match feature {
+            Feature::Name if lacking => self.login.borrow_mut().client_name = None,
+            Feature::Life if lacking => {
+                let (name, server) = (&self.store, self.name_of(server));
+                ngx_log_error!(
+                    NGX_LOG_WARN,
+                    self.log,
+                    "session store \"{name}\": server closed the connection when asked for the life of a \
+                     session, which is not known from now on, nor extended, server: {server}"
+                );
+            }
+            _ => {}
+        }
+        lacking
+    }
+
+    fn know<T>(&self, learn: impl FnOnce(&mut Abilities) -> T) -> T {
+        let mut abilities = self.abilities.get();
+        let learnt = learn(&mut abilities);
+        self.abilities.set(abilities);
+        learnt
+    }
+
     /// A server did not extend the life of a key.
     pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
         if error.code() == Code::ReadOnly {
             self.note_read_only(server);
         } else if longer && (error.is_wrong_arity() || error.code() == Code::Err) {
-            self.no_longer.set(true);
+            self.know(|known| known.refused(Feature::Longer));
         } else if !self.said_untouched.replace(true) {
             let (name, server) = (&self.store, self.name_of(server));
             ngx_log_error!(

@@ -4,7 +4,7 @@
 
 use super::command;
 use super::dialogue::{self, Login};
-use super::error::Failure;
+use super::error::{Failure, Step};
 use super::fetched::{classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Ttl};
 use super::memcached;
 use super::resp;
@@ -88,6 +88,11 @@ impl Dialect {
     /// Whether a life can be set so that it is never shortened.
     pub fn has_longer(self) -> bool {
         self == Self::Redis
+    }
+
+    /// Whether there are servers that cannot tell the life left to a key.
+    pub fn may_lack_lives(self) -> bool {
+        self == Self::Memcached
     }
 
     /// Refuses what such a server does not have: the one place for it.
@@ -180,6 +185,19 @@ impl Dialogue {
         match self {
             Self::Redis(dialogue) => dialogue.is_done(),
             Self::Memcached(dialogue) => dialogue.is_done(),
+        }
+    }
+
+    /// Whether the next reply is that to the connection's name, which does not matter.
+    pub fn awaits_name(&self) -> bool {
+        matches!(self, Self::Redis(dialogue) if dialogue.awaits_name())
+    }
+
+    /// The command whose reply is next, if the connection cannot serve without it.
+    pub fn awaited_step(&self) -> Option<Step> {
+        match self {
+            Self::Redis(dialogue) => dialogue.awaited_step(),
+            Self::Memcached(dialogue) => dialogue.awaited_step(),
         }
     }
 

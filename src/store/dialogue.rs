@@ -85,6 +85,23 @@ impl Dialogue {
         self.awaited.iter().all(Option::is_none)
     }
 
+    /// Whether the next reply is that to the connection's name.
+    pub fn awaits_name(&self) -> bool {
+        self.next() == Some(Awaited::Name)
+    }
+
+    /// The command whose reply is next, but for that of a probe.
+    pub fn awaited_step(&self) -> Option<Step> {
+        match self.next() {
+            Some(Awaited::Must(Step::Probe) | Awaited::Name) | None => None,
+            Some(Awaited::Must(step)) => Some(step),
+        }
+    }
+
+    fn next(&self) -> Option<Awaited> {
+        self.awaited.iter().find_map(|awaited| *awaited)
+    }
+
     /// Takes the next reply. After a failure the connection is to be closed.
     pub fn take(&mut self, reply: Reply<'_>) -> Result<(), Failure> {
         if let Reply::Push(_) = reply {
@@ -238,6 +255,21 @@ mod tests {
         let (mut dialogue, _) = begin(&named, false);
         dialogue.take(Reply::Error(error("ERR unknown command 'CLIENT'"))).unwrap();
         assert!(dialogue.is_done());
+    }
+
+    #[test]
+    fn what_is_next_is_known() {
+        let named = Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) };
+        let (mut dialogue, _) = begin(&named, true);
+        let mut steps = Vec::new();
+        while !dialogue.is_done() {
+            steps.push((dialogue.awaits_name(), dialogue.awaited_step()));
+            let is_probed = steps.len() == 4;
+            dialogue.take(if is_probed { Reply::Null } else { Reply::Status }).unwrap();
+        }
+        let (auth, select) = ((false, Some(Step::Auth)), (false, Some(Step::Select)));
+        assert_eq!(steps, [auth, (true, None), select, (false, None)]);
+        assert_eq!((dialogue.awaits_name(), dialogue.awaited_step()), (false, None));
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub enum Failure {
         /// With which words.
         error: ServerError,
     },
+    /// The server closed a fresh connection when it was sent this: it does not know the command.
+    HungUp(Step),
     /// What came is not memcached's protocol.
     Memcached(MemcachedError),
     /// Every server that is not down has been tried.
@@ -84,6 +86,7 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::HungUp(_)
             | Self::Memcached(_)
             | Self::Protocol(_)
             | Self::Timeout
@@ -104,6 +107,7 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::HungUp(_)
             | Self::Memcached(_)
             | Self::Protocol(_)
             | Self::Unexpected
@@ -150,6 +154,7 @@ impl fmt::Display for Failure {
             Self::Down => f.write_str("store is down"),
             Self::Handshake { step, error } => write!(f, "server answered \"{error}\" to {step}"),
             Self::NoServer => f.write_str("no live servers"),
+            Self::HungUp(step) => write!(f, "server closed the connection when sent {step}"),
             Self::Memcached(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
@@ -245,6 +250,7 @@ mod tests {
             (Failure::Connect(111), [n, y, y, y, n]),
             (Failure::ConnectTimeout, [n, y, y, y, n]),
             (Failure::Down, [n, n, n, n, n]),
+            (Failure::HungUp(Step::Select), [n, y, y, y, n]),
             (Failure::Memcached(MemcachedError::Tail), [n, y, y, y, n]),
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),

@@ -41,6 +41,11 @@ impl Dialogue {
         !self.auth && !self.probe
     }
 
+    /// The command whose reply is next, but for that of a probe.
+    pub fn awaited_step(&self) -> Option<Step> {
+        self.auth.then_some(Step::Auth)
+    }
+
     /// Takes the next reply. After a failure the connection is to be closed.
     pub fn take(&mut self, reply: Reply<'_>) -> Result<(), Failure> {
         if std::mem::take(&mut self.auth) {
@@ -107,6 +112,7 @@ mod tests {
         ] {
             let (mut dialogue, words) = begin(user, password, probe);
             assert_eq!(words, said);
+            assert_eq!(dialogue.awaited_step(), user.map(|_| Step::Auth));
             if user.is_some() {
                 assert!(!dialogue.is_done());
                 dialogue.take(Reply::Word(Word::Stored)).unwrap();
