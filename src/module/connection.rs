@@ -248,12 +248,19 @@ impl Connection {
         self.post_flush();
     }
 
+    fn awaits_greeting(&self) -> bool {
+        self.dialogue.borrow().as_ref().is_some_and(Dialogue::awaits_reply)
+    }
+
     /// Goes on to lookups if the handshake is over.
     fn end_handshake(self: &Rc<Self>) {
-        if !self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done) {
+        let is_done = self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done);
+        if is_done && !self.awaits_greeting() {
+            self.servers.answered(Feature::Name);
+        }
+        if !is_done || self.state.get() != State::Handshake {
             return;
         }
-        self.servers.answered(Feature::Name);
         self.state.set(State::Ready);
         self.stop_timer();
         self.post_flush();
@@ -427,12 +434,10 @@ impl Connection {
             match reply {
                 None => return Ok(()),
                 Some(reply) if reply.is_push() => {}
-                Some(reply) if self.state.get() == State::Handshake => {
-                    let mut dialogue = self.dialogue.borrow_mut();
-                    if let Some(dialogue) = &mut *dialogue {
+                Some(reply) if self.awaits_greeting() => {
+                    if let Some(dialogue) = &mut *self.dialogue.borrow_mut() {
                         dialogue.take(reply)?;
                     }
-                    drop(dialogue);
                     self.end_handshake();
                 }
                 Some(reply) => self.hand_out(reply)?,
@@ -593,18 +598,12 @@ impl Connection {
         if !matches!(failure, Failure::Closed | Failure::Broken(_)) {
             return None;
         }
-        let feature = match (self.state.get(), self.slots.borrow().front()) {
-            (State::Handshake, _) => {
-                let dialogue = self.dialogue.borrow();
-                dialogue
-                    .as_ref()
-                    .filter(|dialogue| dialogue.awaits_name())
-                    .map(|_| Feature::Name)?
-            }
-            (State::Ready, Some(Slot::Ttl(_))) if self.servers.dialect().may_lack_lives() => {
-                Feature::Life
-            }
-            (State::Ready, Some(Slot::Touched { longer: true })) => Feature::Longer,
+        let awaits_name = self.dialogue.borrow().as_ref().is_some_and(Dialogue::awaits_name);
+        let feature = match self.slots.borrow().front() {
+            _ if awaits_name => Feature::Name,
+            _ if self.awaits_greeting() => return None,
+            Some(Slot::Ttl(_)) if self.servers.dialect().may_lack_lives() => Feature::Life,
+            Some(Slot::Touched { longer: true }) => Feature::Longer,
             _ => return None,
         };
         self.servers.hung_up(feature, self.server).then_some(feature)

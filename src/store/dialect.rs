@@ -180,7 +180,15 @@ impl Dialect {
 }
 
 impl Dialogue {
-    /// Whether the connection may serve: every reply has come and none was a refusal.
+    /// Whether the next reply is one to the handshake.
+    pub fn awaits_reply(&self) -> bool {
+        match self {
+            Self::Redis(dialogue) => dialogue.awaits_reply(),
+            Self::Memcached(dialogue) => !dialogue.is_done(),
+        }
+    }
+
+    /// Whether the connection may serve: every reply that matters has come and none was a refusal.
     pub fn is_done(&self) -> bool {
         match self {
             Self::Redis(dialogue) => dialogue.is_done(),
