@@ -240,8 +240,8 @@ impl Connection {
         let login = self.servers.login();
         let dialect = self.servers.dialect();
         let dialogue = dialect.greet(&login, self.probe.get(), &mut output.handshake);
-        self.password.borrow_mut().clone_from(&login.password);
-        drop((output, login));
+        *self.password.borrow_mut() = login.password;
+        drop(output);
         self.state.set(State::Handshake);
         *self.dialogue.borrow_mut() = Some(dialogue);
         self.end_handshake();
@@ -453,6 +453,7 @@ impl Connection {
         let Some(slot) = slot else { return Err(reply.unasked()) };
         self.answered.set(self.answered.get() + 1);
         self.used.set(true);
+        self.servers.served(self.server);
 
         match slot {
             Slot::Value(lookup) => {
@@ -593,20 +594,26 @@ impl Connection {
         }
     }
 
-    /// What the server turns out not to know: it closed the connection where an answer to that was due.
+    /// What the server may not know, since it closed the connection where an answer to that was due.
     fn hung_up_on(&self, failure: &Failure) -> Option<Feature> {
         if !matches!(failure, Failure::Closed | Failure::Broken(_)) {
             return None;
         }
-        let awaits_name = self.dialogue.borrow().as_ref().is_some_and(Dialogue::awaits_name);
-        let feature = match self.slots.borrow().front() {
-            _ if awaits_name => Feature::Name,
-            _ if self.awaits_greeting() => return None,
-            Some(Slot::Ttl(_)) if self.servers.dialect().may_lack_lives() => Feature::Life,
-            Some(Slot::Touched { longer: true }) => Feature::Longer,
-            _ => return None,
+        let dialogue = self.dialogue.borrow();
+        let asked = match dialogue.as_ref() {
+            Some(dialogue) if dialogue.awaits_name() => Some(Feature::Name),
+            Some(dialogue) if dialogue.awaits_reply() => None,
+            _ => self.slots.borrow().iter().find_map(|slot| match slot {
+                Slot::Ttl(_) => self.servers.dialect().may_lack_lives().then_some(Feature::Life),
+                Slot::Touched { longer: true } => Some(Feature::Longer),
+                _ => None,
+            }),
         };
-        self.servers.hung_up(feature, self.server).then_some(feature)
+        let lacking = asked.filter(|feature| self.servers.hung_up(*feature));
+        if lacking.is_none() && !self.used.get() {
+            self.servers.hung_up_anyway();
+        }
+        lacking
     }
 
     /// The failure of a handshake that the server ended by closing the connection.

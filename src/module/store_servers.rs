@@ -1,7 +1,7 @@
 //! The servers of a store on nginx's event loop: which one is asked, over which connections, and the watch for
 //! those that are down.
 
-use core::cell::{Cell, OnceCell, Ref, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::ptr;
 use std::rc::Rc;
 
@@ -111,8 +111,13 @@ impl StoreServers {
         self.dialect
     }
 
-    pub(super) fn login(&self) -> Ref<'_, Login> {
-        self.login.borrow()
+    /// Who a new connection is.
+    pub(super) fn login(&self) -> Login {
+        let mut login = self.login.borrow().clone();
+        if !self.may_have(Feature::Name) {
+            login.client_name = None;
+        }
+        login
     }
 
     pub(super) fn log(&self) -> *mut ngx_log_t {
@@ -412,23 +417,29 @@ impl StoreServers {
         self.know(|known| known.answered(feature));
     }
 
-    /// A server closed the connection where a feature was asked for. Whether it is not asked for any more.
-    pub(super) fn hung_up(&self, feature: Feature, server: usize) -> bool {
-        let lacking = self.know(|known| known.hung_up(feature));
-        match feature {
-            Feature::Name if lacking => self.login.borrow_mut().client_name = None,
-            Feature::Life if lacking => {
-                let (name, server) = (&self.store, self.name_of(server));
-                ngx_log_error!(
-                    NGX_LOG_WARN,
-                    self.log,
-                    "session store \"{name}\": server closed the connection when asked for the life of a \
-                     session, which is not known from now on, nor extended, server: {server}"
-                );
-            }
-            _ => {}
+    /// A server closed the connection where a feature was asked for. Whether it may be as well without it.
+    pub(super) fn hung_up(&self, feature: Feature) -> bool {
+        self.know(|known| known.hung_up(feature))
+    }
+
+    /// A server closed a connection without an answer to anything.
+    pub(super) fn hung_up_anyway(&self) {
+        self.know(Abilities::hung_up_anyway);
+    }
+
+    /// A server answered a command.
+    pub(super) fn served(&self, server: usize) {
+        let mut lacking = None;
+        self.know(|known| known.served(|feature| lacking = Some(feature)));
+        if lacking == Some(Feature::Life) {
+            let (name, server) = (&self.store, self.name_of(server));
+            ngx_log_error!(
+                NGX_LOG_WARN,
+                self.log,
+                "session store \"{name}\": server closed the connection when asked for the life of a \
+                 session, which is not known from now on, nor extended, server: {server}"
+            );
         }
-        lacking
     }
 
     fn know<T>(&self, learn: impl FnOnce(&mut Abilities) -> T) -> T {
