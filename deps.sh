@@ -23,7 +23,7 @@ declare -A GROUPS_OF=(
     [live]="ca-certificates nodejs:node npm:npm python3-venv php-fpm php-redis php-igbinary php-msgpack php-memcached php-memcache memcached:memcached
         php-symfony-http-foundation php-symfony-security-core php-illuminate-auth php-illuminate-cache php-illuminate-config
         php-illuminate-cookie php-illuminate-encryption php-illuminate-pipeline php-illuminate-redis php-illuminate-session ruby:ruby ruby-rack ruby-webrick ruby-redis-rack ruby-redis-rails
-        ruby-railties ruby-dalli golang-go:go golang-github-boj-redistore-dev golang-github-gomodule-redigo-dev
+        ruby-railties ruby-connection-pool ruby-dalli golang-go:go golang-github-boj-redistore-dev golang-github-gomodule-redigo-dev
         golang-github-gorilla-sessions-dev"
 )
 
