@@ -138,6 +138,23 @@ subtest 'a server that knows no lives (memcached before 1.6)' => sub {
     is(scalar lines_like($nginx, qr/\[(?:error|alert|crit|emerg)\]/), 0, 'and nothing is wrong');
 };
 
+subtest 'a server that closes connections, but not for being asked for a life' => sub {
+    my $shy = fake_memcached(data => { key(1) => session_of(1) }, on => { MG => 'HD k' . key(1) . " t77\r\n", GET => { sequence => [{ close => 1 }, { close => 1 }, 'default'] } });
+    my $nginx = session_nginx(url => $shy->url, life => 1);
+    is(get($nginx, '/ttl', 1)->{code}, 503, 'twice it serves nobody');
+    until_status($nginx, '/ttl', 1, 200);
+    wait_for(sub { get($nginx, '/ttl', 1)->{body} eq "user=77\n" }, what => 'the life to be known');
+    pass('then lives are known');
+    is(scalar lines_like($nginx, qr/is not known from now on/), 0, 'and the log does not say otherwise');
+};
+
+subtest 'valid ids without a session' => sub {
+    my $memcached = start_memcached();
+    my $nginx = session_nginx(url => $memcached->url);
+    many(port => $nginx->port, count => 600, request => sub ($i) { request('/pass', $i) });
+    is(scalar lines_like($nginx, qr/\[warn\].*session store "s": 500 valid ids, 0 sessions found: check prefix, version(?:,|$)/), 1, 'one line asks for the prefix');
+};
+
 subtest 'the end of a session' => sub {
     my $memcached = start_memcached();
     put($memcached, 1, 2);

@@ -80,6 +80,11 @@ impl Dialect {
         }
     }
 
+    /// Whether a server has several databases.
+    pub fn has_databases(self) -> bool {
+        self == Self::Redis
+    }
+
     /// Whether sessions that are hashes can be there.
     pub fn has_hashes(self) -> bool {
         self == Self::Redis
