@@ -43,7 +43,7 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
             let prefix = prefix("memc.sess.key.");
             (prefix, vec![KeyForm::prefixed(format!("{prefix}lock."))])
         }
-        // `memcache.session_prefix_…` are off; `mmc_session_read_init`.
+        // The id alone, while `memcache.session_prefix_host_key` and its like are off.
         "memcache" => {
             let prefix = prefix("");
             (prefix, vec![KeyForm { suffix: ".lock", ..KeyForm::prefixed(prefix) }])

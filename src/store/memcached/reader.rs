@@ -104,7 +104,7 @@ enum State {
     Broken(ProtocolError),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Partial {
     key: Vec<u8>,
     flags: u32,
@@ -338,12 +338,6 @@ impl Partial {
                 Reply::Item { key: self.key.into(), flags: self.flags, value: self.held.into() }
             }
         }
-    }
-}
-
-impl Default for Partial {
-    fn default() -> Self {
-        Self { key: Vec::new(), flags: 0, length: 0, seen: 0, tail: 0, held: Vec::new() }
     }
 }
 
