@@ -19,3 +19,4 @@ pub mod memcached;
 pub mod resp;
 pub mod server_error;
 pub mod servers;
+pub mod tls;

@@ -59,12 +59,15 @@ for my $directive (sort keys %wrong) {
 }
 
 # Urls.
-my $known = 'known: redis://[user@]host[:port][/db], redis+unix:///path[?db=n], memcached://host[:port], memcached+unix:///path';
+my $known = 'known: redis://[user@]host[:port][/db], rediss://… (TLS), redis+unix:///path[?db=n], memcached://host[:port], memcached+unix:///path';
 for my $case (
     ['127.0.0.1:6379',                 "not a store url; $known"],
     ['session_redis',                  "not a store url; $known"],
     ['http://127.0.0.1',               "unknown scheme \"http\" in a store url; $known"],
-    ['rediss://127.0.0.1',             qr/^"server" directive: unknown scheme "rediss" in a store url/],
+    ['redisss://127.0.0.1',            qr/^"server" directive: unknown scheme "redisss" in a store url/],
+    ['rediss+unix:///run/redis.sock',  qr/^"server" directive: unknown scheme "rediss\+unix" in a store url/],
+    ['rediss://',                      "no host in a store url; $known"],
+    ['rediss://127.0.0.1/one',         'database in a store url must be a number, as in redis://host/1'],
     ['redis://',                       "no host in a store url; $known"],
     ['redis://:6379',                  "no host in a store url; $known"],
     ['redis://127.0.0.1:0',            'port in a store url must be a number from 1 to 65535'],
@@ -172,6 +175,7 @@ refused('a user of memcached without a password', "\"session_redis_store\" direc
 refused('a password of memcached without a user', "\"session_redis_store\" directive: $both", in_http("${memcached}password secret;\n}"));
 refused('a user of memcached with a colon', '"session_redis_store" directive: no user of memcached has an empty name, or one with spaces or ":"',
     in_http("${memcached}username a:b;\npassword secret;\n}"));
+refused('TLS to memcached', '"ssl" directive: memcached is spoken to without TLS', in_http("session_redis_store s {\nserver memcached://127.0.0.1;\nssl on; #!\n}"));
 for my $framework ('spring', 'spring tags=keep', 'tomcat') {
     my ($name) = split ' ', $framework;
     refused("hashes of $name in memcached", "\"session_redis_framework\" directive: framework \"$name\" keeps its sessions in hashes, which memcached does not have",

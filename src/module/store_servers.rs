@@ -18,6 +18,7 @@ use super::event::{now, Event};
 use super::files;
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
+use super::tls::Tls;
 use crate::store::ability::{Abilities, Feature};
 use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
@@ -39,6 +40,7 @@ pub(super) struct StoreServers {
     dialect: Dialect,
     login: RefCell<Login>,
     password_file: Option<String>,
+    tls: Option<Rc<Tls>>,
     /// When the password file was read last, in ms, and whether the log was told that it cannot be.
     password_read: Cell<Option<u64>>,
     said_unreadable: Cell<bool>,
@@ -80,6 +82,7 @@ impl StoreServers {
             dialect: store.endpoint.dialect,
             login: RefCell::new(store.login()),
             password_file: store.password_file.clone(),
+            tls: store.tls.clone(),
             password_read: Cell::new(None),
             said_unreadable: Cell::new(false),
             limits: store.limits,
@@ -118,6 +121,10 @@ impl StoreServers {
             login.client_name = None;
         }
         login
+    }
+
+    pub(super) fn tls(&self) -> Option<&Rc<Tls>> {
+        self.tls.as_ref()
     }
 
     pub(super) fn log(&self) -> *mut ngx_log_t {

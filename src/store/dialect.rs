@@ -95,6 +95,11 @@ impl Dialect {
         self == Self::Redis
     }
 
+    /// Whether such servers are spoken to over TLS.
+    pub fn has_tls(self) -> bool {
+        self == Self::Redis
+    }
+
     /// Whether there are servers that cannot tell the life left to a key.
     pub fn may_lack_lives(self) -> bool {
         self == Self::Memcached
@@ -352,6 +357,7 @@ mod tests {
         };
         assert_eq!(check(None, false, false), Ok(()));
         assert_eq!(check(Some("web"), true, false), Ok(()));
+        assert!(Dialect::Redis.has_tls() && !Dialect::Memcached.has_tls());
         assert_eq!(check(None, false, true), Err("memcached has no databases".to_owned()));
         let both = "memcached knows users with a password only; write both \"username\" and \
                     \"password_file\", as in its file of \"-Y\"";

@@ -19,7 +19,8 @@ const LONGEST_PATH: usize = 107;
 /// The longest host name in bytes (RFC 1035, section 2.3.4).
 const LONGEST_HOST: usize = 255;
 
-const SCHEMES: &str = "known: redis://[user@]host[:port][/db], redis+unix:///path[?db=n], \
+const SCHEMES: &str =
+    "known: redis://[user@]host[:port][/db], rediss://… (TLS), redis+unix:///path[?db=n], \
                        memcached://host[:port], memcached+unix:///path";
 
 /// A store's address and what else its url says. Equal urls are one store.
@@ -29,6 +30,8 @@ pub struct Endpoint {
     pub dialect: Dialect,
     /// Where it listens.
     pub address: Address,
+    /// Whether it is spoken to over TLS: `rediss://`.
+    pub tls: bool,
     /// The ACL user, decoded.
     pub username: Option<String>,
     /// The database, if the url names one.
@@ -55,8 +58,8 @@ pub fn is_url(argument: &str) -> bool {
 }
 
 impl Endpoint {
-    /// Of `redis://[user@]host[:port][/db]`, `redis+unix:///path[?db=n]` or the same of memcached, which has neither
-    /// users in a url nor databases; user and path percent-decoded (RFC 3986).
+    /// Of `redis://[user@]host[:port][/db]`, `rediss://…`, `redis+unix:///path[?db=n]` or the same of memcached, which has
+    /// neither users in a url nor databases nor TLS; user and path percent-decoded (RFC 3986).
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(ConfigError::new("not a store url").hint(SCHEMES));
@@ -71,7 +74,9 @@ impl Endpoint {
         }
         let endpoint = match is_unix {
             true => Self::parse_unix(rest)?,
-            false if known("redis") || known("memcached") => Self::parse_tcp(scheme, rest)?,
+            false if known("redis") || known("rediss") || known("memcached") => {
+                Self::parse_tcp(scheme, rest)?
+            }
             false => {
                 return Err(ConfigError::new(format!("unknown scheme \"{scheme}\" in a store url"))
                     .hint(SCHEMES))
@@ -79,7 +84,7 @@ impl Endpoint {
         };
         match known("memcached") || known("memcached+unix") {
             true => endpoint.of_memcached(),
-            false => Ok(endpoint),
+            false => Ok(Self { tls: known("rediss"), ..endpoint }),
         }
     }
 
@@ -109,7 +114,8 @@ impl Endpoint {
             "" => None,
             number => Some(parse_database(number)?),
         };
-        Ok(Self { dialect: Dialect::Redis, address: parse_host(host)?, username, database })
+        let address = parse_host(host)?;
+        Ok(Self { dialect: Dialect::Redis, address, tls: false, username, database })
     }
 
     fn parse_unix(rest: &str) -> Result<Self, ConfigError> {
@@ -127,7 +133,7 @@ impl Endpoint {
             }
         };
         let address = Address::Unix(parse_path(path)?);
-        Ok(Self { dialect: Dialect::Redis, address, username: None, database })
+        Ok(Self { dialect: Dialect::Redis, address, tls: false, username: None, database })
     }
 }
 
@@ -246,7 +252,7 @@ impl fmt::Display for Endpoint {
                 self.database.map_or(Ok(()), |database| write!(f, "?db={database}"))
             }
             host => {
-                write!(f, "{scheme}://")?;
+                write!(f, "{scheme}{}://", if self.tls { "s" } else { "" })?;
                 if let Some(user) = &self.username {
                     write!(f, "{}@", PercentEncoded { text: user, also_kept: b"" })?;
                 }
@@ -314,13 +320,21 @@ mod tests {
             ("redis://[2001:DB8::1]", host("2001:db8::1", None), None, None),
             ("redis://web@h/4294967295", host("h", None), Some("web"), Some(u32::MAX)),
             ("redis://web%40eu%2F1@[::1]", host("::1", None), Some("web@eu/1"), None),
+            (
+                "rediss://web@redis.example.com:6380/2",
+                host("redis.example.com", Some(6380)),
+                Some("web"),
+                Some(2),
+            ),
+            ("rediss://[::1]", host("::1", None), None, None),
             ("redis+unix:///run/redis.sock", Address::Unix("/run/redis.sock".into()), None, None),
             ("redis+unix:///a%20b?db=3", Address::Unix("/a b".into()), None, Some(3)),
             ("redis+unix:///run/r:1@x", Address::Unix("/run/r:1@x".into()), None, None),
         ];
         for (url, address, username, database) in cases {
             let username = username.map(str::to_owned);
-            let endpoint = Endpoint { dialect: Dialect::Redis, address, username, database };
+            let tls = url.starts_with("rediss:");
+            let endpoint = Endpoint { dialect: Dialect::Redis, address, tls, username, database };
             assert_eq!(Endpoint::parse(url), Ok(endpoint), "{url}");
         }
     }
@@ -333,8 +347,9 @@ mod tests {
             ("memcached://[::1]:11211", host("::1", Some(11211))),
             ("memcached+unix:///run/memcached.sock", Address::Unix("/run/memcached.sock".into())),
         ] {
+            let dialect = Dialect::Memcached;
             let endpoint =
-                Endpoint { dialect: Dialect::Memcached, address, username: None, database: None };
+                Endpoint { dialect, address, tls: false, username: None, database: None };
             assert_eq!(Endpoint::parse(url), Ok(endpoint), "{url}");
         }
     }
@@ -374,7 +389,9 @@ mod tests {
     fn mistakes_are_named() {
         let cases = [
             ("http://h", "unknown scheme \"http\" in a store url"),
-            ("rediss://h", "unknown scheme \"rediss\" in a store url"),
+            ("redisss://h", "unknown scheme \"redisss\" in a store url"),
+            ("rediss+unix:///h", "unknown scheme \"rediss+unix\" in a store url"),
+            ("rediss://h/x", "database in a store url must be a number"),
             ("memcacheds://h", "unknown scheme \"memcacheds\" in a store url"),
             ("memcached://h/0", "memcached has no databases"),
             ("memcached+unix:///a?db=1", "memcached has no databases"),
@@ -467,13 +484,21 @@ mod tests {
             port in proptest::option::of(1..=u16::MAX),
             path in "/[ -~]{0,30}[a-z]",
             database: Option<u32>,
+            tls: bool,
         ) {
-            for (address, username) in [(host(&name, port), user), (Address::Unix(path), None)] {
-                let endpoint = Endpoint { dialect: Dialect::Redis, address, username, database };
+            for (address, username, tls) in
+                [(host(&name, port), user, tls), (Address::Unix(path), None, false)]
+            {
+                let endpoint =
+                    Endpoint { dialect: Dialect::Redis, address, tls, username, database };
                 // A space is written as %20, so that even such a path is read again.
                 prop_assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint.clone()));
                 let endpoint = Endpoint {
-                    dialect: Dialect::Memcached, username: None, database: None, ..endpoint
+                    dialect: Dialect::Memcached,
+                    tls: false,
+                    username: None,
+                    database: None,
+                    ..endpoint
                 };
                 prop_assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint));
             }
@@ -490,7 +515,9 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_a_url_or_a_mistake(text in "(redis|redis[+]unix|memcached|memcached[+]unix)?(://)?[!-~ ä]{0,20}") {
+        fn any_text_is_a_url_or_a_mistake(
+            text in "((rediss?|memcached)([+]unix)?)?(://)?[!-~ ä]{0,20}",
+        ) {
             let _ = Endpoint::parse(&text);
         }
     }

@@ -7,6 +7,7 @@ use std::{fmt, io};
 use super::memcached::reader::ProtocolError as MemcachedError;
 use super::resp::ProtocolError;
 use super::server_error::{Code, ServerError};
+use super::tls::TlsFailure;
 
 /// Why the store did not answer a command, as the log says it.
 ///
@@ -46,6 +47,10 @@ pub enum Failure {
     Server(ServerError),
     /// No answer within `timeout`.
     Timeout,
+    /// TLS did not come about, or broke.
+    Tls(TlsFailure),
+    /// A fresh connection without TLS was ended before a single byte came: `errno`, 0 where the server closed it.
+    Unanswered(i32),
     /// A reply of a type that the command never has: replies and commands no longer belong together.
     Unexpected,
     /// The server's name has no address.
@@ -69,7 +74,11 @@ impl Failure {
     /// Whether the same server may be asked again over a fresh connection, provided that the one that failed was a
     /// reused one: it may have been closed as idle while the command was under way.
     pub fn is_retryable_on_fresh_connection(&self) -> bool {
-        matches!(self, Self::Broken(_) | Self::Closed)
+        match self {
+            Self::Broken(_) | Self::Closed => true,
+            Self::Tls(failure) => failure.is_break(),
+            _ => false,
+        }
     }
 
     /// Whether another server of the store may be asked: this one cannot serve now, and the deadline has not passed.
@@ -90,6 +99,8 @@ impl Failure {
             | Self::Memcached(_)
             | Self::Protocol(_)
             | Self::Timeout
+            | Self::Tls(_)
+            | Self::Unanswered(_)
             | Self::Unexpected
             | Self::Unresolved
             | Self::UsersUnknown => true,
@@ -110,6 +121,8 @@ impl Failure {
             | Self::HungUp(_)
             | Self::Memcached(_)
             | Self::Protocol(_)
+            | Self::Tls(_)
+            | Self::Unanswered(_)
             | Self::Unexpected
             | Self::UsersUnknown => true,
             Self::Down | Self::NoServer | Self::QueueFull | Self::Timeout | Self::Unresolved => {
@@ -160,6 +173,14 @@ impl fmt::Display for Failure {
             Self::QueueFull => f.write_str("too many lookups in flight"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
             Self::Timeout => f.write_str("server timed out"),
+            Self::Tls(failure) => failure.fmt(f),
+            // What a server that expects TLS does to a client without it.
+            Self::Unanswered(0) => {
+                f.write_str("server closed the connection without a word, is it a TLS port?")
+            }
+            Self::Unanswered(errno) => {
+                write!(f, "connection broke ({}) before a word, is it a TLS port?", Errno(*errno))
+            }
             Self::Unexpected => f.write_str("server sent a reply of an unexpected type"),
             Self::Unresolved => f.write_str("server name could not be resolved"),
             Self::UsersUnknown => {
@@ -256,6 +277,17 @@ mod tests {
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),
             (Failure::Timeout, [n, n, y, n, n]),
+            (Failure::Tls(TlsFailure::Broken("bad record mac".into())), [y, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Closed), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Handshake("no shared cipher".into())), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::NoCertificate), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::NotNamed("redis".into())), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Timeout), [n, y, y, y, n]),
+            (
+                Failure::Tls(TlsFailure::Untrusted { code: 10, reason: "expired".into() }),
+                [n, y, y, y, n],
+            ),
+            (Failure::Unanswered(0), [n, y, y, y, n]),
             (Failure::Unexpected, [n, y, y, y, n]),
             (Failure::Unresolved, [n, y, y, n, n]),
             (Failure::UsersUnknown, [n, y, y, y, n]),
