@@ -11,7 +11,7 @@ use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule, NgxHttpUpstreamModule,
 };
 
-use super::address::{self, Name, SocketAddress, Target, REDIS_PORT};
+use super::address::{self, Name, SocketAddress, Target};
 use super::client::Client;
 use super::conf::{log_at, MainConf, Place};
 use super::directives::Directive;
@@ -51,6 +51,9 @@ pub(super) struct ClusterConf {
     pub(super) seeds: Vec<NodeAddress>,
     pub(super) read_from_replicas: bool,
 }
+
+/// How our connections show in a server's `CLIENT LIST`.
+const CLIENT_NAME: &str = "nginx-session-redis";
 
 /// Times in ms.
 #[derive(Clone, Copy)]
@@ -167,9 +170,12 @@ impl Store {
                     return Err(ConfigError::new(format!(
                         "\"{host}\" is an upstream, whose servers have ports of their own"
                     ))
-                    .hint(format!("write \"redis://{host}\"")))
+                    .hint(format!("write \"{}://{host}\"", self.endpoint.dialect.scheme())))
                 }
-                (None, port) => self.of_host(cf, host, port.unwrap_or(REDIS_PORT))?,
+                (None, port) => {
+                    let port = port.unwrap_or(self.endpoint.dialect.default_port());
+                    self.of_host(cf, host, port)?
+                }
             },
         };
         let _ = self.servers.set(servers);
@@ -229,6 +235,7 @@ impl Store {
             || line.rsplit_once(':').is_some_and(|(host, port)| {
                 !port.ends_with(']') && (!host.contains(':') || host.ends_with(']'))
             });
+        let dialect = self.endpoint.dialect;
         if known.port() == 80 && !has_port {
             log_at(
                 NGX_LOG_WARN,
@@ -236,7 +243,9 @@ impl Store {
                 &self.place,
                 format_args!(
                     "server \"{line}\" in upstream \"{upstream}\" has no port, nginx gave it 80; \
-                     Redis listens on {REDIS_PORT}"
+                     {} listens on {}",
+                    dialect.name(),
+                    dialect.default_port()
                 ),
             );
         }
@@ -263,7 +272,7 @@ impl Store {
             username: self.username.clone(),
             password: self.password.clone(),
             database: self.database.unwrap_or(0),
-            client_name: None,
+            client_name: Some(CLIENT_NAME.to_owned()),
         }
     }
 

@@ -19,6 +19,7 @@ use super::store::{ClusterConf, Limits, Store};
 use super::tls::TlsConf;
 use crate::config::{unknown, ConfigError};
 use crate::store::cluster::NodeAddress;
+use crate::store::dialect::Dialect;
 use crate::store::endpoint::{Address, Endpoint};
 
 /// The directives of the block, in the order of the reference.
@@ -145,6 +146,12 @@ impl Block {
         if self.username.is_some() && server.username.is_some() {
             return Err(ConfigError::new("\"username\" stands beside a user in the url"));
         }
+        let dialect = server.dialect;
+        dialect.check(
+            self.username.as_deref(),
+            self.password.is_some(),
+            self.database.is_some(),
+        )?;
         let mut store = Store::new(name, server, place.clone());
         let defaults = Limits::default();
         store.limits = Limits {
@@ -200,7 +207,13 @@ impl Block {
             return Err(ConfigError::new("\"cluster\" names no node"));
         };
         let address = Address::Host { host: first.host.to_string(), port: Some(first.port) };
-        let endpoint = Endpoint { address, tls: false, username: None, database: None };
+        let endpoint = Endpoint {
+            dialect: Dialect::Redis,
+            address,
+            tls: false,
+            username: None,
+            database: None,
+        };
         let read_from_replicas = self.read_from_replicas.unwrap_or(false);
         Ok((endpoint, Some(ClusterConf { seeds, read_from_replicas })))
     }

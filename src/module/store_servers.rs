@@ -1,7 +1,7 @@
 //! The servers of a store on nginx's event loop: which one is asked, over which connections, and the watch for
 //! those that are down.
 
-use core::cell::{OnceCell, Ref, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::ptr;
 use std::rc::Rc;
 
@@ -20,6 +20,8 @@ use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
 use super::tls::Tls;
 use super::touches::Touches;
+use crate::store::ability::{Abilities, Feature};
+use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
 use crate::store::resp;
@@ -36,6 +38,7 @@ pub(super) struct StoreServers {
     targets: RefCell<Vec<Rc<Target>>>,
     servers: RefCell<Servers>,
     connections: RefCell<Vec<Vec<Rc<Connection>>>>,
+    dialect: Dialect,
     credentials: Credentials,
     tls: Option<Rc<Tls>>,
     limits: StoreLimits,
@@ -45,6 +48,7 @@ pub(super) struct StoreServers {
     quiet_log: Box<ngx_log_t>,
     probe: OnceCell<Event>,
     touches: Touches,
+    abilities: Cell<Abilities>,
     /// By server: it takes no writes, as far as is known, and whether the log was told.
     read_only: RefCell<TriedSet>,
     said_read_only: RefCell<TriedSet>,
@@ -68,6 +72,7 @@ impl StoreServers {
             servers: RefCell::new(Servers::new(store.servers())),
             connections: RefCell::new(vec![Vec::new(); targets.len()]),
             targets: RefCell::new(targets.into_iter().map(Rc::new).collect()),
+            dialect: store.endpoint.dialect,
             credentials: Credentials::of(store, log),
             tls: store.tls.clone(),
             limits: store.limits,
@@ -76,6 +81,7 @@ impl StoreServers {
             quiet_log,
             probe: OnceCell::new(),
             touches: Touches::default(),
+            abilities: Cell::default(),
             read_only: RefCell::default(),
             said_read_only: RefCell::default(),
         }));
@@ -93,8 +99,18 @@ impl StoreServers {
         resp::Limits { bulk: self.limits.max_size, other: self.limits.max_size.max(64 * 1024) }
     }
 
-    pub(super) fn login(&self) -> Ref<'_, Login> {
-        self.credentials.login()
+    /// What they speak.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Who a new connection is.
+    pub(super) fn login(&self) -> Login {
+        let mut login = self.credentials.login().clone();
+        if !self.may_have(Feature::Name) {
+            login.client_name = None;
+        }
+        login
     }
 
     pub(super) fn tls(&self) -> Option<&Rc<Tls>> {
@@ -172,7 +188,7 @@ impl StoreServers {
         });
         let picked = asked.or_else(|| self.pick(&TriedSet::default(), true));
         if let Some(Ok(connection)) = picked.map(|server| self.connection(server, false)) {
-            connection.touch(key, ms, self.touches.longer());
+            connection.touch(key, ms);
         }
     }
 
@@ -357,13 +373,57 @@ impl StoreServers {
         self.read_only.borrow_mut().remove(server);
     }
 
+    /// Whether the servers may have a feature.
+    pub(super) fn may_have(&self, feature: Feature) -> bool {
+        self.abilities.get().may_have(feature)
+    }
+
+    /// A server answered where a feature was asked for.
+    pub(super) fn answered(&self, feature: Feature) {
+        self.know(|known| known.answered(feature));
+    }
+
+    /// A server closed the connection where a feature was asked for. Whether it may be as well without it.
+    pub(super) fn hung_up(&self, feature: Feature) -> bool {
+        self.know(|known| known.hung_up(feature))
+    }
+
+    /// A server closed a connection without an answer to anything.
+    pub(super) fn hung_up_anyway(&self) {
+        self.know(Abilities::hung_up_anyway);
+    }
+
+    /// A server answered a command.
+    pub(super) fn served(&self, server: usize) {
+        let mut lacking = None;
+        self.know(|known| known.served(|feature| lacking = Some(feature)));
+        if lacking == Some(Feature::Life) {
+            let (name, server) = (&self.store, self.name_of(server));
+            ngx_log_error!(
+                NGX_LOG_WARN,
+                self.log,
+                "session store \"{name}\": server closed the connection when asked for the life of a \
+                 session, which is not known from now on, nor extended, server: {server}"
+            );
+        }
+    }
+
+    fn know<T>(&self, learn: impl FnOnce(&mut Abilities) -> T) -> T {
+        let mut abilities = self.abilities.get();
+        let learnt = learn(&mut abilities);
+        self.abilities.set(abilities);
+        learnt
+    }
+
     /// A server did not extend the life of a key.
     pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
         if error.code() == Code::ReadOnly {
-            return self.note_read_only(server);
+            self.note_read_only(server);
+        } else if longer && error.is_unknown_form() {
+            self.know(|known| known.refused(Feature::Longer));
+        } else {
+            self.touches.say(self.log, &self.store, &self.name_of(server), error);
         }
-        let name = self.name_of(server);
-        self.touches.refused(self.log, &self.store, &name, error, longer);
     }
 
     /// Closes all connections and frees the servers.

@@ -133,6 +133,9 @@ impl TlsConf {
             (Some(true), _, Address::Unix(_)) => {
                 ConfigError::new("a Unix socket is spoken to without TLS")
             }
+            (Some(true), ..) if !endpoint.dialect.has_tls() => {
+                ConfigError::new("memcached is spoken to without TLS")
+            }
             (Some(true), ..) | (None, true, _) => return Ok(true),
             _ => return self.warn_unused(cf, said.is_some()).map(|()| false),
         };

@@ -95,9 +95,9 @@ fn header(out: &mut Vec<u8>, kind: u8, length: u64) {
 }
 
 /// The digits of `u64::MAX`.
-const DIGITS: usize = 20;
+pub(super) const DIGITS: usize = 20;
 
-fn decimal(mut value: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
+pub(super) fn decimal(mut value: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
     let mut first = DIGITS;
     for (at, digit) in digits.iter_mut().enumerate().rev() {
         *digit = b'0' + (value % 10) as u8;

@@ -4,6 +4,7 @@
 
 use std::{fmt, io};
 
+use super::memcached::reader::ProtocolError as MemcachedError;
 use super::resp::ProtocolError;
 use super::server_error::{Code, ServerError};
 use super::tls::TlsFailure;
@@ -32,6 +33,10 @@ pub enum Failure {
         /// With which words.
         error: ServerError,
     },
+    /// The server closed a fresh connection when it was sent this: it does not know the command.
+    HungUp(Step),
+    /// What came is not memcached's protocol.
+    Memcached(MemcachedError),
     /// Every server that is not down has been tried.
     NoServer,
     /// What came is not RESP.
@@ -94,6 +99,8 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::HungUp(_)
+            | Self::Memcached(_)
             | Self::Protocol(_)
             | Self::Timeout
             | Self::Tls(_)
@@ -117,6 +124,8 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::HungUp(_)
+            | Self::Memcached(_)
             | Self::Protocol(_)
             | Self::Tls(_)
             | Self::Unanswered(_)
@@ -168,6 +177,8 @@ impl fmt::Display for Failure {
             Self::Down => f.write_str("store is down"),
             Self::Handshake { step, error } => write!(f, "server answered \"{error}\" to {step}"),
             Self::NoServer => f.write_str("no live servers"),
+            Self::HungUp(step) => write!(f, "server closed the connection when sent {step}"),
+            Self::Memcached(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
@@ -196,6 +207,12 @@ impl std::error::Error for Failure {}
 impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
         Self::Protocol(error)
+    }
+}
+
+impl From<MemcachedError> for Failure {
+    fn from(error: MemcachedError) -> Self {
+        Self::Memcached(error)
     }
 }
 
@@ -266,6 +283,8 @@ mod tests {
             (Failure::Connect(111), [n, y, y, y, n]),
             (Failure::ConnectTimeout, [n, y, y, y, n]),
             (Failure::Down, [n, n, n, n, n]),
+            (Failure::HungUp(Step::Select), [n, y, y, y, n]),
+            (Failure::Memcached(MemcachedError::Tail), [n, y, y, y, n]),
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),
