@@ -172,13 +172,8 @@ impl Cluster {
         system::keep_loaded();
         let (wake, fd) = Wake::new(self, self.log)
             .map_err(|error| Failure::Connect(error.raw_os_error().unwrap_or(0)))?;
-        let keeper = system::without_signals(|| {
-            ScheduledThreadPool::builder()
-                .num_threads(1)
-                .thread_name_pattern("session_redis")
-                .build()
-        });
-        let running = Running { shared: Shared::new(fd), keeper: Arc::new(keeper), _wake: wake };
+        let keeper = pool::keeper().ok_or(Failure::NoServer)?;
+        let running = Running { shared: Shared::new(fd), keeper, _wake: wake };
         let _ = self.running.set(running);
         self.watch();
         Ok(())

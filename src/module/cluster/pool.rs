@@ -1,5 +1,6 @@
 //! The pools of cluster clients: one for each node, of clients that are at home there.
 
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use redis::{ConnectionAddr, ProtocolVersion, RedisError};
 use scheduled_thread_pool::ScheduledThreadPool;
 
 use super::node::{at_home, Node};
+use super::system;
 use crate::store::cluster::NodeAddress;
 
 pub(super) type Pool = r2d2::Pool<Manager>;
@@ -20,6 +22,15 @@ const REDIRECTS: u32 = 5;
 pub(super) struct Manager {
     client: ClusterClient,
     home: NodeAddress,
+}
+
+/// The thread that pools share. None where none can be started, of which the crate makes a panic.
+pub(super) fn keeper() -> Option<Arc<ScheduledThreadPool>> {
+    let start = || {
+        let builder = ScheduledThreadPool::builder().num_threads(1);
+        builder.thread_name_pattern("session_redis").build()
+    };
+    system::without_signals(|| catch_unwind(start)).ok().map(Arc::new)
 }
 
 /// A pool of at most `size` clients. `keeper` sees to it that they do not grow old.
