@@ -15,14 +15,18 @@ use super::conf::{MainConf, Place};
 use super::directives::{directive, milliseconds, once, Directive};
 use super::files;
 use super::plan::Mistake;
-use super::store::{Limits, Store};
+use super::store::{ClusterConf, Limits, Store};
 use super::tls::TlsConf;
 use crate::config::{unknown, ConfigError};
-use crate::store::endpoint::Endpoint;
+use crate::store::cluster::NodeAddress;
+use crate::store::dialect::Dialect;
+use crate::store::endpoint::{Address, Endpoint};
 
 /// The directives of the block, in the order of the reference.
-static mut COMMANDS: [ngx_command_t; 22] = [
+static mut COMMANDS: [ngx_command_t; 24] = [
     directive!("server", NGX_CONF_TAKE1, 0, set_server),
+    directive!("cluster", NGX_CONF_1MORE, 0, set_cluster),
+    directive!("read_from", NGX_CONF_TAKE1, 0, set_read_from),
     directive!("username", NGX_CONF_TAKE1, 0, set_username),
     directive!("password", NGX_CONF_TAKE1, 0, set_password),
     directive!("password_file", NGX_CONF_TAKE1, 0, set_password_file),
@@ -60,6 +64,8 @@ static mut COMMANDS: [ngx_command_t; 22] = [
 #[derive(Default)]
 struct Block {
     server: Option<Endpoint>,
+    cluster: Option<Vec<NodeAddress>>,
+    read_from_replicas: Option<bool>,
     username: Option<String>,
     password: Option<Vec<u8>>,
     password_file: Option<String>,
@@ -128,14 +134,12 @@ impl Block {
             .into_plain_store(name, place)
             .map_err(|error| Mistake::new("session_redis_store", place, error))?;
         store.tls = tls.build(cf, &store.endpoint, place)?;
+        check_tls(&store).map_err(|error| Mistake::new("session_redis_store", place, error))?;
         Ok(store)
     }
 
-    fn into_plain_store(self, name: &str, place: &Place) -> Result<Store, ConfigError> {
-        let server = self.server.ok_or_else(|| {
-            ConfigError::new(format!("store \"{name}\" has no \"server\""))
-                .hint("for instance \"server redis://127.0.0.1:6379;\"")
-        })?;
+    fn into_plain_store(mut self, name: &str, place: &Place) -> Result<Store, ConfigError> {
+        let (server, cluster) = self.place(name)?;
         if self.database.is_some() && server.database.is_some() {
             return Err(ConfigError::new("\"database\" stands beside a database in the url"));
         }
@@ -159,6 +163,7 @@ impl Block {
             max_size: self.max_size.unwrap_or(defaults.max_size),
             retry: self.retry.unwrap_or(defaults.retry),
         };
+        store.cluster = cluster;
         store.username = self.username.or(store.username);
         store.database = self.database.or(store.database);
         store.password = self.password;
@@ -166,6 +171,56 @@ impl Block {
         store.own_resolver = self.resolver;
         Ok(store)
     }
+}
+
+impl Block {
+    /// Where the store is: exactly one of the directives that say so.
+    fn place(&mut self, name: &str) -> Result<(Endpoint, Option<ClusterConf>), ConfigError> {
+        match (self.server.take(), self.cluster.take()) {
+            (Some(_), Some(_)) => Err(ConfigError::new(format!(
+                "store \"{name}\" has both \"server\" and \"cluster\""
+            ))),
+            (None, None) => Err(ConfigError::new(format!("store \"{name}\" has no \"server\""))
+                .hint("for instance \"server redis://127.0.0.1:6379;\"")),
+            (Some(server), None) => match self.read_from_replicas {
+                None => Ok((server, None)),
+                Some(_) => Err(ConfigError::new("\"read_from\" is for a \"cluster\" only")),
+            },
+            (None, Some(seeds)) => self.check_cluster(seeds),
+        }
+    }
+
+    /// What a cluster cannot have.
+    fn check_cluster(
+        &self,
+        seeds: Vec<NodeAddress>,
+    ) -> Result<(Endpoint, Option<ClusterConf>), ConfigError> {
+        if self.database.is_some_and(|database| database != 0) {
+            return Err(ConfigError::new("a cluster has only database 0"));
+        }
+        if self.resolver.is_some() || self.resolver_timeout.is_some() {
+            return Err(ConfigError::new("\"resolver\" is of no use to a cluster").hint(
+                "the names of its nodes are resolved by the system, whenever one is connected to",
+            ));
+        }
+        let Some(first) = seeds.first() else {
+            return Err(ConfigError::new("\"cluster\" names no node"));
+        };
+        let address = Address::Host { host: first.host.to_string(), port: Some(first.port) };
+        let dialect = Dialect::Redis;
+        let endpoint = Endpoint { dialect, address, tls: false, username: None, database: None };
+        let read_from_replicas = self.read_from_replicas.unwrap_or(false);
+        Ok((endpoint, Some(ClusterConf { seeds, read_from_replicas })))
+    }
+}
+
+/// A cluster is asked in threads, which have none of nginx's TLS.
+fn check_tls(store: &Store) -> Result<(), ConfigError> {
+    if store.cluster.is_none() || store.tls.is_none() {
+        return Ok(());
+    }
+    Err(ConfigError::new("a cluster cannot be spoken to over TLS")
+        .hint("it is asked in threads, which would need a second TLS library beside nginx's; write \"ssl off\""))
 }
 
 /// Finds the row of a directive of the block and runs its setter.
@@ -206,6 +261,31 @@ fn fill<T>(field: &mut Option<T>, value: T) -> Result<(), ConfigError> {
 
 fn set_server(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
     fill(&mut block.server, Endpoint::parse(d.args[0])?)
+}
+
+fn set_cluster(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let mut seeds: Vec<NodeAddress> = Vec::with_capacity(d.args.len());
+    for text in &d.args {
+        let seed = NodeAddress::seed(text)?;
+        if seeds.contains(&seed) {
+            return Err(ConfigError::new(format!("duplicate node \"{seed}\"")));
+        }
+        seeds.push(seed);
+    }
+    fill(&mut block.cluster, seeds)
+}
+
+fn set_read_from(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let replicas = match d.args[0] {
+        "master" => false,
+        "replica" => true,
+        other => {
+            return Err(ConfigError::new(format!(
+                "\"{other}\" is neither \"master\" nor \"replica\""
+            )))
+        }
+    };
+    fill(&mut block.read_from_replicas, replicas)
 }
 
 fn set_username(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {

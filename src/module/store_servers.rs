@@ -14,11 +14,12 @@ use ngx::ngx_log_error;
 use super::address::Target;
 use super::client::Client;
 use super::connection::Connection;
+use super::credentials::Credentials;
 use super::event::{now, Event};
-use super::files;
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
 use super::tls::Tls;
+use super::touches::Touches;
 use crate::store::ability::{Abilities, Feature};
 use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
@@ -38,12 +39,8 @@ pub(super) struct StoreServers {
     servers: RefCell<Servers>,
     connections: RefCell<Vec<Vec<Rc<Connection>>>>,
     dialect: Dialect,
-    login: RefCell<Login>,
-    password_file: Option<String>,
+    credentials: Credentials,
     tls: Option<Rc<Tls>>,
-    /// When the password file was read last, in ms, and whether the log was told that it cannot be.
-    password_read: Cell<Option<u64>>,
-    said_unreadable: Cell<bool>,
     limits: StoreLimits,
     resolver: *mut ngx_resolver_t,
     log: *mut ngx_log_t,
@@ -51,15 +48,11 @@ pub(super) struct StoreServers {
     quiet_log: Box<ngx_log_t>,
     probe: OnceCell<Event>,
     abilities: Cell<Abilities>,
-    /// A refused touch was named in the log.
-    said_untouched: Cell<bool>,
+    touches: Touches,
     /// By server: it takes no writes, as far as is known, and whether the log was told.
     read_only: RefCell<TriedSet>,
     said_read_only: RefCell<TriedSet>,
 }
-
-/// A worker reads the password file again after this time at the earliest, in ms.
-const REREAD_AFTER: u64 = 10_000;
 
 impl StoreServers {
     /// The servers of a store in this worker.
@@ -80,18 +73,15 @@ impl StoreServers {
             connections: RefCell::new(vec![Vec::new(); targets.len()]),
             targets: RefCell::new(targets.into_iter().map(Rc::new).collect()),
             dialect: store.endpoint.dialect,
-            login: RefCell::new(store.login()),
-            password_file: store.password_file.clone(),
+            credentials: Credentials::of(store, log),
             tls: store.tls.clone(),
-            password_read: Cell::new(None),
-            said_unreadable: Cell::new(false),
             limits: store.limits,
             resolver: store.resolver(),
             log,
             quiet_log,
             probe: OnceCell::new(),
             abilities: Cell::default(),
-            said_untouched: Cell::new(false),
+            touches: Touches::default(),
             read_only: RefCell::default(),
             said_read_only: RefCell::default(),
         }));
@@ -116,7 +106,7 @@ impl StoreServers {
 
     /// Who a new connection is.
     pub(super) fn login(&self) -> Login {
-        let mut login = self.login.borrow().clone();
+        let mut login = self.credentials.login().clone();
         if !self.may_have(Feature::Name) {
             login.client_name = None;
         }
@@ -198,7 +188,7 @@ impl StoreServers {
         });
         let picked = asked.or_else(|| self.pick(&TriedSet::default(), true));
         if let Some(Ok(connection)) = picked.map(|server| self.connection(server, false)) {
-            connection.touch(key, ms);
+            connection.touch(key, ms, self.touches.longer());
         }
     }
 
@@ -358,40 +348,9 @@ impl StoreServers {
         spare.iter().for_each(Connection::retire);
     }
 
-    /// The server did not take the password: whether the file now has another one.
+    /// The server did not take the password: whether there is another one now.
     pub(super) fn has_newer_password(&self, used: Option<&[u8]>) -> bool {
-        if self.login.borrow().password.as_deref() != used {
-            return true;
-        }
-        let Some(path) = &self.password_file else { return false };
-        if self.password_read.get().is_some_and(|last| now() < last + REREAD_AFTER) {
-            return false;
-        }
-        self.password_read.set(Some(now()));
-        let name = &self.store;
-        match files::reread_password(path) {
-            Ok(Some(password)) if Some(password.as_slice()) != used => {
-                self.login.borrow_mut().password = Some(password);
-                ngx_log_error!(
-                    NGX_LOG_NOTICE,
-                    self.log,
-                    "session store \"{name}\": password read again from \"{path}\""
-                );
-                true
-            }
-            Ok(_) => false,
-            Err(error) => {
-                if !self.said_unreadable.replace(true) {
-                    ngx_log_error!(
-                        NGX_LOG_WARN,
-                        self.log,
-                        "session store \"{name}\": \"{path}\" cannot be read again ({error}), \
-                         a new password needs a reload"
-                    );
-                }
-                false
-            }
-        }
+        self.credentials.has_newer_password(used)
     }
 
     /// Writes go elsewhere from now on, where there is an elsewhere.
@@ -459,17 +418,10 @@ impl StoreServers {
     /// A server did not extend the life of a key.
     pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
         if error.code() == Code::ReadOnly {
-            self.note_read_only(server);
-        } else if longer && (error.is_wrong_arity() || error.code() == Code::Err) {
-            self.know(|known| known.refused(Feature::Longer));
-        } else if !self.said_untouched.replace(true) {
-            let (name, server) = (&self.store, self.name_of(server));
-            ngx_log_error!(
-                NGX_LOG_WARN,
-                self.log,
-                "session store \"{name}\" does not extend the life of sessions: {error}, server: {server}"
-            );
+            return self.note_read_only(server);
         }
+        let name = self.name_of(server);
+        self.touches.refused(self.log, &self.store, &name, error, longer);
     }
 
     /// Closes all connections and frees the servers.

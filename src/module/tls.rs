@@ -104,12 +104,24 @@ impl TlsConf {
         if !self.is_on(cf, endpoint)? {
             return Ok(None);
         }
-        self.check_pair()?;
-        let name = self.name.value().cloned().or_else(|| match &endpoint.address {
+        let host = match &endpoint.address {
             Address::Host { host, .. } => ServerName::new(host),
             Address::Unix(_) => None,
-        });
-        Tls::new(cf, self, name, place).map(Rc::new).map(Some)
+        };
+        self.make(cf, host, place).map(Some)
+    }
+
+    /// TLS to servers that must be of this name unless there is an `ssl_name`; without either each must be what
+    /// it is called.
+    pub(super) fn make(
+        &self,
+        cf: *mut ngx_conf_t,
+        name: Option<ServerName>,
+        place: &Place,
+    ) -> Result<Rc<Tls>, Mistake> {
+        self.check_pair()?;
+        let name = self.name.value().cloned().or(name);
+        Tls::new(cf, self, name, place).map(Rc::new)
     }
 
     /// Whether the store is spoken to over TLS, if what is written of it agrees.

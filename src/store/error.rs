@@ -45,8 +45,12 @@ pub enum Failure {
     QueueFull,
     /// The server refused the command.
     Server(ServerError),
+    /// The one server that has the key is known to be down; it was not asked.
+    ServerDown,
     /// No answer within `timeout`.
     Timeout,
+    /// No server of the cluster serves the key's slot.
+    Uncovered,
     /// TLS did not come about, or broke.
     Tls(TlsFailure),
     /// A fresh connection without TLS was ended before a single byte came: `errno`, 0 where the server closed it.
@@ -104,7 +108,9 @@ impl Failure {
             | Self::Unexpected
             | Self::Unresolved
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull => false,
+            Self::Down | Self::NoServer | Self::QueueFull | Self::ServerDown | Self::Uncovered => {
+                false
+            }
             Self::Server(error) => serves_nobody(error.code()),
         }
     }
@@ -125,9 +131,13 @@ impl Failure {
             | Self::Unanswered(_)
             | Self::Unexpected
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull | Self::Timeout | Self::Unresolved => {
-                false
-            }
+            Self::Down
+            | Self::NoServer
+            | Self::QueueFull
+            | Self::ServerDown
+            | Self::Timeout
+            | Self::Uncovered
+            | Self::Unresolved => false,
             Self::Server(error) => {
                 matches!(
                     error.code(),
@@ -172,7 +182,9 @@ impl fmt::Display for Failure {
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
+            Self::ServerDown => f.write_str("the server that has the key is down"),
             Self::Timeout => f.write_str("server timed out"),
+            Self::Uncovered => f.write_str("no server of the cluster serves the key's slot"),
             Self::Tls(failure) => failure.fmt(f),
             // What a server that expects TLS does to a client without it.
             Self::Unanswered(0) => {
@@ -276,7 +288,9 @@ mod tests {
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),
+            (Failure::ServerDown, [n, n, n, n, n]),
             (Failure::Timeout, [n, n, y, n, n]),
+            (Failure::Uncovered, [n, n, n, n, n]),
             (Failure::Tls(TlsFailure::Broken("bad record mac".into())), [y, y, y, y, n]),
             (Failure::Tls(TlsFailure::Closed), [n, y, y, y, n]),
             (Failure::Tls(TlsFailure::Handshake("no shared cipher".into())), [n, y, y, y, n]),

@@ -7,6 +7,9 @@
 
 use std::fmt;
 
+use super::cluster::redirect::Redirect;
+use super::cluster::NodeAddress;
+
 /// An error reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
@@ -96,7 +99,11 @@ impl ServerError {
             b"WRONGTYPE" => Code::WrongType,
             _ => Code::Other,
         };
-        Self::new(code, text)
+        let text = match code {
+            Code::Ask | Code::Moved => whole_redirect(text).unwrap_or_else(|| fit_for_log(text)),
+            _ => fit_for_log(text),
+        };
+        Self { code, text: text.into() }
     }
 
     /// Of an error whose kind is known.
@@ -109,10 +116,22 @@ impl ServerError {
         self.code
     }
 
+    /// Whether it is a slot that nobody serves, of a cluster that is well otherwise.
+    pub fn is_about_slot(&self) -> bool {
+        self.code == Code::ClusterDown && self.text.contains("slot")
+    }
+
     /// Whether the command had more or fewer arguments than this server knows: it is older than the command's form.
     pub fn is_wrong_arity(&self) -> bool {
         self.code == Code::Err && self.text.starts_with("ERR wrong number of arguments")
     }
+}
+
+/// A redirect says where to go: that must not be cut. None where it is not of a redirect's form.
+fn whole_redirect(text: &[u8]) -> Option<String> {
+    let text = str::from_utf8(text).ok()?;
+    let nobody = NodeAddress { host: "-".into(), port: 1 };
+    Redirect::parse(text, &nobody).map(|_| text.to_owned())
 }
 
 /// The code word and the text, as far as neither can hold an id, a key or a secret.
@@ -254,6 +273,23 @@ mod tests {
     }
 
     #[test]
+    fn a_redirect_keeps_its_address() {
+        for text in
+            ["MOVED 3999 10.100.100.100:16379", "ASK 1 node-1.redis.example.com:6379", "MOVED 1 :1"]
+        {
+            assert_eq!(parse(text).1, text);
+        }
+        assert_eq!(parse("MOVED 1 not'a:host").1, "MOVED 1 ...");
+    }
+
+    #[test]
+    fn a_slot_that_nobody_serves_is_told_from_a_cluster_that_is_down() {
+        assert!(ServerError::parse(b"CLUSTERDOWN Hash slot not served").is_about_slot());
+        assert!(!ServerError::parse(b"CLUSTERDOWN The cluster is down").is_about_slot());
+        assert!(!ServerError::parse(b"ERR slot").is_about_slot());
+    }
+
+    #[test]
     fn a_password_quoted_in_part_is_cut() {
         assert_eq!(parse("ERR bad 'it's a pass word").1, "ERR bad ...");
     }
@@ -269,7 +305,7 @@ mod tests {
         #[test]
         fn any_bytes_give_a_short_printable_text(bytes: Vec<u8>) {
             let text = ServerError::parse(&bytes).to_string();
-            prop_assert!(text.len() <= LONGEST_TEXT);
+            prop_assert!(text.len() <= LONGEST_TEXT || text.starts_with("MOVED ") || text.starts_with("ASK "));
             prop_assert!(text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
         }
 
