@@ -210,9 +210,9 @@ subtest 'many at once' => sub {
     is($memcached->stat('total_connections'), $before + 1, 'over one connection of one worker');
     is_clean($nginx);
 
-    my $fake = fake_memcached(data => { map { (key($_), session_of($_)) } 1 .. 100 });
+    my $fake = fake_memcached(data => { map { (key($_), session_of($_)) } 1 .. 500 });
     $nginx = session_nginx(url => $fake->url);
-    all_right($nginx, 2000, 100);
+    all_right($nginx, 2000, 500);
     is($fake->count('GET'), 2000, 'a command each');
     cmp_ok($fake->reads, '<', 1900, 'several in one write');
 };

@@ -354,9 +354,9 @@ impl Connection {
     }
 
     /// Extends the life of a key, which nobody waits for.
-    pub(super) fn touch(self: &Rc<Self>, key: &[u8], ms: u64) {
+    pub(super) fn touch(self: &Rc<Self>, key: &[u8], ms: u64, longer: bool) {
         let dialect = self.servers.dialect();
-        let longer = dialect.has_longer() && self.servers.may_have(Feature::Longer);
+        let longer = longer && dialect.has_longer() && self.servers.may_have(Feature::Longer);
         let mut output = self.output.borrow_mut();
         let asked = dialect.touch(&mut output.commands, key, ms, longer, time_of_day());
         drop(output);

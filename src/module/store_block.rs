@@ -207,13 +207,8 @@ impl Block {
             return Err(ConfigError::new("\"cluster\" names no node"));
         };
         let address = Address::Host { host: first.host.to_string(), port: Some(first.port) };
-        let endpoint = Endpoint {
-            dialect: Dialect::Redis,
-            address,
-            tls: false,
-            username: None,
-            database: None,
-        };
+        let dialect = Dialect::Redis;
+        let endpoint = Endpoint { dialect, address, tls: false, username: None, database: None };
         let read_from_replicas = self.read_from_replicas.unwrap_or(false);
         Ok((endpoint, Some(ClusterConf { seeds, read_from_replicas })))
     }

@@ -47,8 +47,8 @@ pub(super) struct StoreServers {
     /// nginx's own lines about each failed connect would repeat what we say once.
     quiet_log: Box<ngx_log_t>,
     probe: OnceCell<Event>,
-    touches: Touches,
     abilities: Cell<Abilities>,
+    touches: Touches,
     /// By server: it takes no writes, as far as is known, and whether the log was told.
     read_only: RefCell<TriedSet>,
     said_read_only: RefCell<TriedSet>,
@@ -80,8 +80,8 @@ impl StoreServers {
             log,
             quiet_log,
             probe: OnceCell::new(),
-            touches: Touches::default(),
             abilities: Cell::default(),
+            touches: Touches::default(),
             read_only: RefCell::default(),
             said_read_only: RefCell::default(),
         }));
@@ -188,7 +188,7 @@ impl StoreServers {
         });
         let picked = asked.or_else(|| self.pick(&TriedSet::default(), true));
         if let Some(Ok(connection)) = picked.map(|server| self.connection(server, false)) {
-            connection.touch(key, ms);
+            connection.touch(key, ms, self.touches.longer());
         }
     }
 
@@ -418,12 +418,10 @@ impl StoreServers {
     /// A server did not extend the life of a key.
     pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
         if error.code() == Code::ReadOnly {
-            self.note_read_only(server);
-        } else if longer && error.is_unknown_form() {
-            self.know(|known| known.refused(Feature::Longer));
-        } else {
-            self.touches.say(self.log, &self.store, &self.name_of(server), error);
+            return self.note_read_only(server);
         }
+        let name = self.name_of(server);
+        self.touches.refused(self.log, &self.store, &name, error, longer);
     }
 
     /// Closes all connections and frees the servers.

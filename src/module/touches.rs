@@ -5,7 +5,7 @@ use core::cell::Cell;
 use nginx_sys::{ngx_log_t, NGX_LOG_WARN};
 use ngx::ngx_log_error;
 
-use crate::store::server_error::ServerError;
+use crate::store::server_error::{Code, ServerError};
 
 #[derive(Default)]
 pub(super) struct Touches {
@@ -30,16 +30,9 @@ impl Touches {
         error: &ServerError,
         longer: bool,
     ) {
-        if longer && error.is_unknown_form() {
+        if longer && (error.is_wrong_arity() || error.code() == Code::Err) {
             self.no_longer.set(true);
-        } else {
-            self.say(log, store, server, error);
-        }
-    }
-
-    /// Says once that the life of sessions is not extended, and why.
-    pub(super) fn say(&self, log: *mut ngx_log_t, store: &str, server: &str, error: &ServerError) {
-        if !self.said_untouched.replace(true) {
+        } else if !self.said_untouched.replace(true) {
             ngx_log_error!(
                 NGX_LOG_WARN,
                 log,

@@ -45,11 +45,6 @@ impl Abilities {
         }
     }
 
-    /// A server does not have it.
-    pub fn refused(&mut self, feature: Feature) {
-        *self.of_mut(feature) = Ability::Lacking;
-    }
-
     /// A server closed the connection instead of answering. Returns whether this may be the reason, so that it is
     /// worth while to ask again without it.
     pub fn hung_up(&mut self, feature: Feature) -> bool {
@@ -131,7 +126,5 @@ mod tests {
         abilities.answered(Feature::Longer);
         assert!(!abilities.hung_up(Feature::Longer));
         assert!(abilities.may_have(Feature::Longer));
-        abilities.refused(Feature::Longer);
-        assert!(!abilities.may_have(Feature::Longer));
     }
 }

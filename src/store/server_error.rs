@@ -99,16 +99,16 @@ impl ServerError {
             b"WRONGTYPE" => Code::WrongType,
             _ => Code::Other,
         };
-        Self::new(code, text)
-    }
-
-    /// Of an error whose kind is known.
-    pub(super) fn new(code: Code, text: &[u8]) -> Self {
         let text = match code {
             Code::Ask | Code::Moved => whole_redirect(text).unwrap_or_else(|| fit_for_log(text)),
             _ => fit_for_log(text),
         };
         Self { code, text: text.into() }
+    }
+
+    /// Of an error whose kind is known.
+    pub(super) fn new(code: Code, text: &[u8]) -> Self {
+        Self { code, text: fit_for_log(text).into() }
     }
 
     /// What kind of error it is.
@@ -119,11 +119,6 @@ impl ServerError {
     /// Whether it is a slot that nobody serves, of a cluster that is well otherwise.
     pub fn is_about_slot(&self) -> bool {
         self.code == Code::ClusterDown && self.text.contains("slot")
-    }
-
-    /// Whether the server may not know the command in this form, being older than it.
-    pub fn is_unknown_form(&self) -> bool {
-        self.code == Code::Err
     }
 
     /// Whether the command had more or fewer arguments than this server knows: it is older than the command's form.
