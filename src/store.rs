@@ -1,7 +1,7 @@
 //! The Redis side of a lookup without its sockets: bytes and times in, values and failures out.
 //!
 //! An [`endpoint`] says where a store is, [`servers`] which of its servers to ask now, a [`dialogue`] what a
-//! fresh connection says first; a [`command`] is written, [`resp`] reads its reply, [`fetched`] says what the
+//! fresh connection says first, [`sentinel`]s which server is the master; a [`command`] is written, [`resp`] reads its reply, [`fetched`] says what the
 //! reply means, and [`error`] what may be done when it means a failure.
 
 #![forbid(unsafe_code)]
@@ -13,5 +13,6 @@ pub mod endpoint;
 pub mod error;
 pub mod fetched;
 pub mod resp;
+pub mod sentinel;
 pub mod server_error;
 pub mod servers;

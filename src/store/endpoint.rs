@@ -50,6 +50,13 @@ pub fn is_url(argument: &str) -> bool {
     argument.contains("://")
 }
 
+impl Address {
+    /// Of `host`, `host:port` or `[IPv6 address]:port`.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_host(text).ok()
+    }
+}
+
 impl Endpoint {
     /// Of `redis://[user@]host[:port][/db]` or `redis+unix:///path[?db=n]`; user and path percent-decoded (RFC 3986).
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
