@@ -63,7 +63,7 @@ install_packages() {
     trap clean_up EXIT
     hold_services
     as_root apt-get -qq update >>"$log" 2>&1 || true       # what matters is whether the packages can be had
-    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" >>"$log" 2>&1; then
+    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 install "$@" >>"$log" 2>&1; then
         tail -n 20 "$log" >&2
         die "apt-get could not install: $*"
     fi

@@ -24,6 +24,7 @@ mod request;
 mod resolver;
 mod store;
 mod store_block;
+mod store_servers;
 mod template;
 mod throttle;
 mod variables;

@@ -1,6 +1,7 @@
 //! Where a server listens, as the system wants it.
 
 use core::ffi::CStr;
+use std::rc::Rc;
 
 use nginx_sys::{
     ngx_addr_t, ngx_conf_t, ngx_inet_set_port, ngx_int_t, ngx_parse_url, ngx_resolver_addr_t,
@@ -24,7 +25,7 @@ pub(super) enum Target {
 
 impl Target {
     /// How the log calls it.
-    pub(super) fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &Rc<str> {
         match self {
             Self::Address(address) => &address.name,
             Self::Name(name) => &name.text,
@@ -37,12 +38,12 @@ impl Target {
 pub(super) struct Name {
     pub(super) host: String,
     pub(super) port: u16,
-    pub(super) text: String,
+    pub(super) text: Rc<str>,
 }
 
 impl Name {
     pub(super) fn new(host: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), port, text: format!("{host}:{port}") }
+        Self { host: host.to_owned(), port, text: format!("{host}:{port}").into() }
     }
 }
 
@@ -51,13 +52,13 @@ impl Name {
 pub(super) struct SocketAddress {
     storage: Box<sockaddr_storage>,
     len: socklen_t,
-    pub(super) name: String,
+    pub(super) name: Rc<str>,
 }
 
 impl SocketAddress {
     /// # Safety
     /// `address` must point to `len` bytes of a socket address.
-    unsafe fn copy(address: *const sockaddr, len: socklen_t, name: String) -> Self {
+    unsafe fn copy(address: *const sockaddr, len: socklen_t, name: Rc<str>) -> Self {
         // SAFETY: all zeroes are a valid storage; it is as large as the largest address.
         let mut storage: Box<sockaddr_storage> = Box::new(unsafe { core::mem::zeroed() });
         let bytes = (len as usize).min(size_of::<sockaddr_storage>());
@@ -76,7 +77,7 @@ impl SocketAddress {
     /// `address` must be one that nginx filled in.
     pub(super) unsafe fn of(address: &ngx_addr_t) -> Self {
         // SAFETY: the caller vouches for the structure.
-        unsafe { Self::copy(address.sockaddr, address.socklen, address.name.to_string()) }
+        unsafe { Self::copy(address.sockaddr, address.socklen, address.name.to_string().into()) }
     }
 
     /// An address out of an answer of nginx's resolver.
@@ -86,7 +87,7 @@ impl SocketAddress {
     pub(super) unsafe fn resolved(address: &ngx_resolver_addr_t, name: &Name) -> Self {
         // SAFETY: the caller vouches for the structure; the copy is ours to set the port of.
         unsafe {
-            let mut copy = Self::copy(address.sockaddr, address.socklen, name.text.clone());
+            let mut copy = Self::copy(address.sockaddr, address.socklen, Rc::clone(&name.text));
             ngx_inet_set_port(copy.as_mut_ptr(), name.port);
             copy
         }

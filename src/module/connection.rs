@@ -16,15 +16,15 @@ use nginx_sys::{
 };
 
 use super::address::{SocketAddress, Target};
-use super::client::Client;
 use super::event::{now, Event};
 use super::lookup::{Lookup, Query};
 use super::resolver;
+use super::store_servers::StoreServers;
 use crate::store::command;
 use crate::store::dialogue::Dialogue;
 use crate::store::error::Failure;
 use crate::store::fetched::{
-    classify_count, classify_get, classify_hgetall, classify_pttl, Fetched,
+    classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Ttl,
 };
 use crate::store::resp::{Reader, Reply};
 
@@ -55,10 +55,11 @@ enum Slot {
     },
 }
 
-/// Kept by the client's list of its server while it is open, and by the lookups that it carries.
+/// Kept by the list of its server while it is open, and by the lookups that it carries.
 pub(super) struct Connection {
-    client: &'static Client,
+    servers: &'static StoreServers,
     server: usize,
+    target: Rc<Target>,
     /// Opened to see whether the server is back.
     probe: Cell<bool>,
     state: Cell<State>,
@@ -97,13 +98,15 @@ struct Output {
 impl Connection {
     /// Begins to connect. Fails at once where the system does.
     pub(super) fn open(
-        client: &'static Client,
+        servers: &'static StoreServers,
         server: usize,
         probe: bool,
     ) -> Result<Rc<Self>, Failure> {
+        let target = servers.target(server).ok_or(Failure::NoServer)?;
         let connection = Rc::new(Self {
-            client,
+            servers,
             server,
+            target,
             probe: Cell::new(probe),
             state: Cell::new(State::Resolving),
             link: Cell::new(ptr::null_mut()),
@@ -112,7 +115,7 @@ impl Connection {
             dialogue: RefCell::new(None),
             password: RefCell::new(None),
             output: RefCell::default(),
-            reader: RefCell::new(Reader::new(client.limits())),
+            reader: RefCell::new(Reader::new(servers.limits())),
             slots: RefCell::default(),
             answered: Cell::new(0),
             used: Cell::new(false),
@@ -122,16 +125,16 @@ impl Connection {
             flush: RefCell::new(None),
         });
         let data = Rc::as_ptr(&connection).cast_mut().cast::<c_void>();
-        *connection.flush.borrow_mut() = Some(Event::new(on_flush, data, client.log()));
-        match client.target(server) {
+        *connection.flush.borrow_mut() = Some(Event::new(on_flush, data, servers.log()));
+        match connection.target() {
             Target::Address(address) => connection.connect(address)?,
-            Target::Name(name) => resolver::begin(&connection, client, name)?,
+            Target::Name(name) => resolver::begin(&connection, servers, name)?,
         }
         Ok(connection)
     }
 
-    pub(super) fn target(&self) -> &'static Target {
-        self.client.target(self.server)
+    pub(super) fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(super) fn server(&self) -> usize {
@@ -196,7 +199,7 @@ impl Connection {
         peer.socklen = address.len();
         peer.name = &mut name;
         peer.get = Some(ngx_event_get_peer);
-        peer.log = self.client.quiet_log();
+        peer.log = self.servers.quiet_log();
 
         self.state.set(State::Connecting);
         ngx_set_errno(0);
@@ -219,7 +222,7 @@ impl Connection {
             (*link).set_idle(1);
             // A worker that is exiting waits for lookups, by their deadline, not for a connect.
             (*(*link).write).set_cancelable(1);
-            ngx_add_timer((*link).write, self.client.connect_timeout() as ngx_msec_t);
+            ngx_add_timer((*link).write, self.servers.connect_timeout() as ngx_msec_t);
         }
         self.note_waiting();
         if rc == NGX_OK as ngx_int_t {
@@ -230,7 +233,7 @@ impl Connection {
 
     fn connected(self: &Rc<Self>) {
         let mut output = self.output.borrow_mut();
-        let login = self.client.login();
+        let login = self.servers.login();
         let dialogue = Dialogue::begin(&login, self.probe.get(), &mut output.handshake);
         self.password.borrow_mut().clone_from(&login.password);
         drop((output, login));
@@ -249,7 +252,7 @@ impl Connection {
         self.stop_timer();
         self.post_flush();
         if self.probe.replace(false) {
-            self.client.probe_succeeded(self.server);
+            self.servers.probe_succeeded(self.server);
             self.used.set(true);
         }
     }
@@ -443,7 +446,7 @@ impl Connection {
                 match fetched {
                     Fetched::Failed(failure) => return self.refused(&lookup, failure),
                     fetched if two => *lookup.value.borrow_mut() = Some(fetched),
-                    fetched => self.client.answer(&lookup, fetched, None, self.server),
+                    fetched => self.answer(&lookup, fetched, None),
                 }
             }
             Slot::Ttl(lookup) => {
@@ -457,30 +460,34 @@ impl Connection {
                 // The first of the two replies may have ended the lookup, or sent it elsewhere.
                 if lookup.is_carried_by(self) {
                     if let Some(fetched) = lookup.value.take() {
-                        self.client.answer(&lookup, fetched, ttl, self.server);
+                        self.answer(&lookup, fetched, ttl);
                     }
                 }
             }
             Slot::Deleted(lookup) => match classify_count(reply) {
                 Ok(_) => {
-                    self.client.note_writable(self.server);
+                    self.servers.note_writable(self.server);
                     if !lookup.is_done() {
-                        self.client.answer(&lookup, Fetched::Missing, None, self.server);
+                        self.answer(&lookup, Fetched::Missing, None);
                     }
                 }
                 Err(failure) if lookup.is_done() => return self.late(&Fetched::Failed(failure)),
                 Err(failure) => return self.refused(&lookup, failure),
             },
             Slot::Touched { longer } => match classify_count(reply) {
-                Ok(_) => self.client.note_writable(self.server),
+                Ok(_) => self.servers.note_writable(self.server),
                 Err(failure) if failure.closes_connection() => return Err(failure),
                 Err(Failure::Server(error)) => {
-                    self.client.touch_refused(self.server, &error, longer);
+                    self.servers.touch_refused(self.server, &error, longer);
                 }
                 Err(_) => {}
             },
         }
         Ok(())
+    }
+
+    fn answer(&self, lookup: &Rc<Lookup>, fetched: Fetched<'static>, ttl: Option<Ttl>) {
+        self.servers.client().end(lookup, fetched, ttl, Some(self.server));
     }
 
     /// The answer to a lookup that was given up.
@@ -498,12 +505,12 @@ impl Connection {
             return Err(failure);
         }
         if failure.counts_against_server() {
-            self.client.server_failed(self.server, &failure);
+            self.servers.server_failed(self.server, &failure);
         }
         if failure.is_read_only() {
-            self.client.note_read_only(self.server);
+            self.servers.note_read_only(self.server);
         }
-        self.client.try_again(lookup, &failure, self.server, false);
+        self.servers.try_again(lookup, &failure, self.server, false);
         Ok(())
     }
 
@@ -514,29 +521,29 @@ impl Connection {
         }
         let again = (self.used.get() && failure.is_retryable_on_fresh_connection())
             || (failure.is_about_password()
-                && self.client.has_newer_password(self.password.borrow().as_deref()));
+                && self.servers.has_newer_password(self.password.borrow().as_deref()));
         let slots = self.slots.take();
         self.close();
-        self.client.forget(self);
+        self.servers.forget(self);
 
         if self.probe.replace(false) {
-            self.client.probe_failed(self.server);
+            self.servers.probe_failed(self.server);
         } else if !again
             && failure.counts_against_server()
             && !(slots.is_empty() && matches!(failure, Failure::Closed | Failure::Broken(_)))
         {
-            self.client.server_failed(self.server, failure);
+            self.servers.server_failed(self.server, failure);
         }
 
         for slot in slots {
             if let Slot::Value(lookup) | Slot::Deleted(lookup) = slot {
                 if !lookup.is_done() {
-                    self.client.try_again(&lookup, failure, self.server, again);
+                    self.servers.try_again(&lookup, failure, self.server, again);
                 }
             } else if let Slot::Ttl(lookup) = slot {
                 // Its first reply was read, its second is lost: ask for both again.
                 if lookup.is_carried_by(self) && lookup.value.take().is_some() {
-                    self.client.try_again(&lookup, failure, self.server, again);
+                    self.servers.try_again(&lookup, failure, self.server, again);
                 }
             }
         }
@@ -624,7 +631,7 @@ impl Connection {
     pub(super) fn retire(self: &Rc<Self>) {
         let _ = self.write();
         self.close();
-        self.client.forget(self);
+        self.servers.forget(self);
     }
 }
 
@@ -658,7 +665,7 @@ fn unasked(reply: Reply<'_>) -> Failure {
 /// # Safety
 /// `link` must be the open connection of a `Connection`, which set itself as its data.
 unsafe fn connection_of(link: *mut ngx_connection_t) -> Rc<Connection> {
-    // SAFETY: an open connection is kept alive by its client's list or by its resolver's question.
+    // SAFETY: an open connection is kept alive by the list of its server or by its resolver's question.
     unsafe { shared((*link).data) }
 }
 
@@ -682,7 +689,7 @@ unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
         return connection.retire();
     }
     if connection.is_shut_down() {
-        connection.client.give_up();
+        connection.servers.client().give_up();
         return connection.retire();
     }
     if connection.state.get() == State::Connecting {

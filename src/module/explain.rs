@@ -118,7 +118,8 @@ fn key(r: Request, plan: &Plan, id: &SessionId, report: &mut Report) {
 /// What the store has. `None`: no session.
 fn fetched(plan: &Plan, answer: Answer, report: &mut Report) -> Option<Stored> {
     let client = plan.store.as_ref().and_then(|store| store.client())?;
-    let server = answer.server.map_or("no server", |server| client.server_name(server));
+    let server = answer.server.map(|server| client.server_name(server));
+    let server = server.as_deref().unwrap_or("no server");
     let left = match answer.ttl {
         Some(Ttl::Left(ms)) => Some(ms),
         _ => None,

@@ -350,7 +350,7 @@ pub(super) fn log_failure(
 ) {
     let client = store.client();
     let server = server.and_then(|server| client.map(|client| client.server_name(server)));
-    let (name, server) = (&store.name, server.unwrap_or("none"));
+    let (name, server) = (&store.name, server.as_deref().unwrap_or("none"));
     match failure {
         // Said once when the store went down.
         Failure::Down => {

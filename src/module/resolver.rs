@@ -8,20 +8,20 @@ use nginx_sys::{
 };
 
 use super::address::{Name, SocketAddress, Target};
-use super::client::Client;
 use super::connection::{self, Connection};
+use super::store_servers::StoreServers;
 use crate::store::error::Failure;
 
 /// Asks for the addresses of a name; the connection goes on with one of them.
 pub(super) fn begin(
     connection: &Rc<Connection>,
-    client: &'static Client,
-    name: &'static Name,
+    servers: &StoreServers,
+    name: &Name,
 ) -> Result<(), Failure> {
-    let Some((resolver, timeout)) = client.resolver() else { return Err(Failure::Unresolved) };
+    let Some((resolver, timeout)) = servers.resolver() else { return Err(Failure::Unresolved) };
 
     // SAFETY: the resolver lives as long as the configuration, and so as this worker. A question
-    // under way is kept in the connection, which takes it back before it goes.
+    // under way is kept in the connection, as is the name, and taken back before the connection goes.
     unsafe {
         let question = ngx_resolve_start(resolver, core::ptr::null_mut());
         // The second is nginx's NGX_NO_RESOLVER.

@@ -349,7 +349,7 @@ fn route<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 fn server<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     view.with_result(|result| {
         let client = result.plan.store.as_ref()?.client()?;
-        Some(text(client.server_name(result.server?)))
+        Some(text(&*client.server_name(result.server?)))
     })
 }
 

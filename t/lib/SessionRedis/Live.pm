@@ -190,14 +190,14 @@ sub wanted ($app) {
     return { user => \%user, cart => $session{cart}, since => $app->{since} };
 }
 
-# Ways to spoil a jar, for "refused": without one of its cookies; or with a letter changed where a pattern says.
+# Ways to spoil a jar, for "refused": without one of its cookies; or with the first letter or digit changed behind what a pattern says.
 sub without_cookie ($name) {
     return sub (%jar) { delete $jar{$name}; %jar };
 }
 
 sub changed ($name, $where) {
     return sub (%jar) {
-        $jar{$name} =~ s/$where\K([A-Za-z0-9])/$1 eq 'a' ? 'b' : 'a'/e or die "nothing to change in the cookie $name\n";
+        $jar{$name} =~ s/$where[-_]*\K([A-Za-z0-9])/$1 eq 'a' ? 'b' : 'a'/e or die "nothing to change in the cookie $name\n";
         return %jar;
     };
 }

@@ -1,0 +1,435 @@
+//! The servers of a store on nginx's event loop: which one is asked, over which connections, and the watch for
+//! those that are down.
+
+use core::cell::{Cell, OnceCell, Ref, RefCell};
+use core::ptr;
+use std::rc::Rc;
+
+use nginx_sys::{
+    ngx_event_t, ngx_exiting, ngx_log_t, ngx_random, ngx_resolver_t, NGX_LOG_ALERT, NGX_LOG_ERR,
+    NGX_LOG_NOTICE, NGX_LOG_WARN,
+};
+use ngx::ngx_log_error;
+
+use super::address::Target;
+use super::client::Client;
+use super::connection::Connection;
+use super::event::{now, Event};
+use super::files;
+use super::lookup::{failed, Lookup};
+use super::store::{Limits as StoreLimits, Store};
+use crate::store::dialogue::Login;
+use crate::store::error::Failure;
+use crate::store::resp;
+use crate::store::server_error::{Code, ServerError};
+use crate::store::servers::{Probe, Servers, TriedSet, Went};
+
+/// Lives as long as the worker.
+pub(super) struct StoreServers {
+    /// Whose lookups they are asked for.
+    client: &'static Client,
+    /// For the log.
+    store: String,
+    /// By the index that names a server everywhere; as long as the list in `servers`.
+    targets: RefCell<Vec<Rc<Target>>>,
+    servers: RefCell<Servers>,
+    connections: RefCell<Vec<Vec<Rc<Connection>>>>,
+    login: RefCell<Login>,
+    password_file: Option<String>,
+    /// When the password file was read last, in ms, and whether the log was told that it cannot be.
+    password_read: Cell<Option<u64>>,
+    said_unreadable: Cell<bool>,
+    limits: StoreLimits,
+    resolver: *mut ngx_resolver_t,
+    log: *mut ngx_log_t,
+    /// nginx's own lines about each failed connect would repeat what we say once.
+    quiet_log: Box<ngx_log_t>,
+    probe: OnceCell<Event>,
+    /// The servers know no `PEXPIRE … GT` (before Redis 7).
+    no_longer: Cell<bool>,
+    /// A refused touch was named in the log.
+    said_untouched: Cell<bool>,
+    /// By server: it takes no writes, as far as is known, and whether the log was told.
+    read_only: RefCell<TriedSet>,
+    said_read_only: RefCell<TriedSet>,
+}
+
+/// A worker reads the password file again after this time at the earliest, in ms.
+const REREAD_AFTER: u64 = 10_000;
+
+impl StoreServers {
+    /// The servers of a store in this worker.
+    pub(super) fn start(
+        store: &Store,
+        client: &'static Client,
+        log: *mut ngx_log_t,
+    ) -> &'static Self {
+        // SAFETY: a worker's log is a valid structure, which is copied.
+        let mut quiet_log = Box::new(unsafe { log.read() });
+        quiet_log.log_level = NGX_LOG_ALERT as usize;
+
+        let targets = store.targets();
+        let servers: &'static Self = Box::leak(Box::new(Self {
+            client,
+            store: store.name.clone(),
+            servers: RefCell::new(Servers::new(store.servers())),
+            connections: RefCell::new(vec![Vec::new(); targets.len()]),
+            targets: RefCell::new(targets.into_iter().map(Rc::new).collect()),
+            login: RefCell::new(store.login()),
+            password_file: store.password_file.clone(),
+            password_read: Cell::new(None),
+            said_unreadable: Cell::new(false),
+            limits: store.limits,
+            resolver: store.resolver(),
+            log,
+            quiet_log,
+            probe: OnceCell::new(),
+            no_longer: Cell::new(false),
+            said_untouched: Cell::new(false),
+            read_only: RefCell::default(),
+            said_read_only: RefCell::default(),
+        }));
+        let probe = Event::new(on_probe, ptr::from_ref(servers).cast_mut().cast(), log);
+        probe.set_cancelable(true);
+        let _ = servers.probe.set(probe);
+        servers
+    }
+
+    pub(super) fn client(&self) -> &'static Client {
+        self.client
+    }
+
+    pub(super) fn limits(&self) -> resp::Limits {
+        resp::Limits { bulk: self.limits.max_size, other: self.limits.max_size.max(64 * 1024) }
+    }
+
+    pub(super) fn login(&self) -> Ref<'_, Login> {
+        self.login.borrow()
+    }
+
+    pub(super) fn log(&self) -> *mut ngx_log_t {
+        self.log
+    }
+
+    pub(super) fn quiet_log(&self) -> *mut ngx_log_t {
+        ptr::from_ref(&*self.quiet_log).cast_mut()
+    }
+
+    pub(super) fn connect_timeout(&self) -> u64 {
+        self.limits.connect_timeout
+    }
+
+    /// nginx's resolver and the time it may take, in ms.
+    pub(super) fn resolver(&self) -> Option<(*mut ngx_resolver_t, u64)> {
+        (!self.resolver.is_null()).then_some((self.resolver, self.limits.resolver_timeout))
+    }
+
+    /// Where a server listens.
+    pub(super) fn target(&self, server: usize) -> Option<Rc<Target>> {
+        self.targets.borrow().get(server).map(Rc::clone)
+    }
+
+    /// How the log calls a server.
+    pub(super) fn name_of(&self, server: usize) -> Rc<str> {
+        self.target(server).map_or_else(|| "".into(), |target| Rc::clone(target.name()))
+    }
+
+    /// Gives the lookup to a connection of a server that may be asked, `last` being what the last one
+    /// said; `fresh`: to a connection that cannot have been closed as idle.
+    pub(super) fn place(
+        &'static self,
+        lookup: &Rc<Lookup>,
+        last: &Failure,
+        fresh: bool,
+    ) -> Result<(), Failure> {
+        let mut last = last.clone();
+        loop {
+            let picked = self.pick(&lookup.tried.borrow(), lookup.query.writes());
+            let Some(server) = picked else {
+                let known_down = !self.servers.borrow().is_up() && lookup.tries.get() == 0;
+                return Err(if known_down && last == Failure::NoServer {
+                    Failure::Down
+                } else {
+                    last
+                });
+            };
+            match self.connection(server, fresh) {
+                Ok(connection) => {
+                    connection.ask(lookup);
+                    return Ok(());
+                }
+                Err(failure) => {
+                    self.server_failed(server, &failure);
+                    lookup.tried.borrow_mut().insert(server);
+                    lookup.tries.set(lookup.tries.get() + 1);
+                    if lookup.tries.get() > self.limits.retry {
+                        return Err(failure);
+                    }
+                    last = failure;
+                }
+            }
+        }
+    }
+
+    /// Extends the life of a key that this server has answered for. Not sent where no server is up.
+    pub(super) fn touch(&'static self, key: &[u8], ms: u64, answered: Option<usize>) {
+        let asked = answered.filter(|&server| {
+            !self.read_only.borrow().contains(server) && self.servers.borrow().is_server_up(server)
+        });
+        let picked = asked.or_else(|| self.pick(&TriedSet::default(), true));
+        if let Some(Ok(connection)) = picked.map(|server| self.connection(server, false)) {
+            connection.touch(key, ms, !self.no_longer.get());
+        }
+    }
+
+    /// A server to ask; one to `write` to takes writes, if there is any such.
+    fn pick(&self, tried: &TriedSet, write: bool) -> Option<usize> {
+        let mut servers = self.servers.borrow_mut();
+        let read_only = self.read_only.borrow();
+        if write && !read_only.is_empty() {
+            let mut avoided = tried.clone();
+            avoided.insert_all(&read_only);
+            if let Some(server) = servers.pick(&avoided) {
+                return Some(server);
+            }
+        }
+        servers.pick(tried)
+    }
+
+    /// The least loaded connection to a server, or a new one while there may be more; if it must be
+    /// `fresh`, one that is not used yet.
+    fn connection(&'static self, server: usize, fresh: bool) -> Result<Rc<Connection>, Failure> {
+        let least = {
+            let connections = self.connections.borrow();
+            let open = connections.get(server).map_or(&[][..], Vec::as_slice);
+            let fit = open.iter().filter(|connection| !fresh || !connection.is_used());
+            let least = fit.min_by_key(|connection| connection.load());
+            let is_full = open.len() >= self.limits.connections;
+            least.filter(|least| fresh || is_full || least.load() == 0).map(Rc::clone)
+        };
+        match least {
+            Some(connection) => Ok(connection),
+            None => self.open(server, false),
+        }
+    }
+
+    fn open(&'static self, server: usize, probe: bool) -> Result<Rc<Connection>, Failure> {
+        let connection = Connection::open(self, server, probe)?;
+        if let Some(open) = self.connections.borrow_mut().get_mut(server) {
+            open.push(Rc::clone(&connection));
+        }
+        Ok(connection)
+    }
+
+    /// The connection is closed.
+    pub(super) fn forget(&self, connection: &Rc<Connection>) {
+        self.note_writable(connection.server());
+        if let Some(open) = self.connections.borrow_mut().get_mut(connection.server()) {
+            open.retain(|other| !Rc::ptr_eq(other, connection));
+        }
+    }
+
+    /// A server has failed a lookup: another try where that is safe and allowed, else it fails. `same`: the
+    /// same server may be asked again over a fresh connection.
+    pub(super) fn try_again(
+        &'static self,
+        lookup: &Rc<Lookup>,
+        failure: &Failure,
+        server: usize,
+        same: bool,
+    ) {
+        if let Some((connection, _)) = lookup.drop_carrier() {
+            connection.release();
+        }
+        if !same {
+            lookup.tried.borrow_mut().insert(server);
+        }
+        // The timeout may have been that of another lookup, which found the server stuck.
+        let may = same
+            || failure.is_retryable_on_other_server()
+            || (*failure == Failure::Timeout && now() < lookup.deadline)
+            || (failure.is_read_only() && lookup.query.writes());
+        let tries = lookup.tries.replace(lookup.tries.get() + 1);
+        let placed = match may && tries < self.limits.retry {
+            true => self.place(lookup, failure, same),
+            false => Err(failure.clone()),
+        };
+        if let Err(failure) = placed {
+            self.client.end(lookup, failed(&failure), None, Some(server));
+        }
+    }
+
+    /// A server failed for its own sake.
+    pub(super) fn server_failed(&'static self, server: usize, failure: &Failure) {
+        let went = self.servers.borrow_mut().failed(server, now(), random());
+        let Some(went) = went else { return };
+        if let Went::Down { store } = went {
+            let (name, server) = (&self.store, self.name_of(server));
+            match store {
+                true => {
+                    ngx_log_error!(
+                        NGX_LOG_ERR,
+                        self.log,
+                        "session store \"{name}\" is down: {failure}, server: {server}"
+                    );
+                }
+                false => {
+                    ngx_log_error!(
+                        NGX_LOG_WARN,
+                        self.log,
+                        "a server of session store \"{name}\" is down: {failure}, server: {server}"
+                    );
+                }
+            }
+        }
+        self.probe();
+    }
+
+    /// Probes the server whose turn it is, or waits until then.
+    fn probe(&'static self) {
+        // SAFETY: nginx writes the variable on this thread only.
+        if unsafe { ngx_exiting != 0 } {
+            return;
+        }
+        let Some(event) = self.probe.get() else { return };
+        loop {
+            let next = self.servers.borrow_mut().probe(now());
+            match next {
+                Probe::Nothing => return event.disarm(),
+                Probe::At(time) => return event.arm(time.saturating_sub(now())),
+                Probe::Now(server) => match self.open(server, true) {
+                    Ok(_) => return event.disarm(),
+                    Err(_) => self.servers.borrow_mut().probe_failed(server, now(), random()),
+                },
+            }
+        }
+    }
+
+    pub(super) fn probe_failed(&'static self, server: usize) {
+        self.servers.borrow_mut().probe_failed(server, now(), random());
+        self.probe();
+    }
+
+    pub(super) fn probe_succeeded(&'static self, server: usize) {
+        self.close_spare(server);
+        let went = self.servers.borrow_mut().probe_succeeded(server);
+        if let Some(Went::Up { store }) = went {
+            let (name, server) = (&self.store, self.name_of(server));
+            let what = if store { "" } else { "a server of " };
+            ngx_log_error!(
+                NGX_LOG_NOTICE,
+                self.log,
+                "{what}session store \"{name}\" is back, server: {server}"
+            );
+        }
+        self.probe();
+    }
+
+    /// The probe's connection stays: those left from before the server was down make room for it.
+    fn close_spare(&'static self, server: usize) {
+        let spare = {
+            let connections = self.connections.borrow();
+            let open = connections.get(server).map_or(&[][..], Vec::as_slice);
+            let idle =
+                open.iter().filter(|connection| connection.is_used() && connection.load() == 0);
+            let count = open.len().saturating_sub(self.limits.connections);
+            idle.take(count).map(Rc::clone).collect::<Vec<_>>()
+        };
+        spare.iter().for_each(Connection::retire);
+    }
+
+    /// The server did not take the password: whether the file now has another one.
+    pub(super) fn has_newer_password(&self, used: Option<&[u8]>) -> bool {
+        if self.login.borrow().password.as_deref() != used {
+            return true;
+        }
+        let Some(path) = &self.password_file else { return false };
+        if self.password_read.get().is_some_and(|last| now() < last + REREAD_AFTER) {
+            return false;
+        }
+        self.password_read.set(Some(now()));
+        let name = &self.store;
+        match files::reread_password(path) {
+            Ok(Some(password)) if Some(password.as_slice()) != used => {
+                self.login.borrow_mut().password = Some(password);
+                ngx_log_error!(
+                    NGX_LOG_NOTICE,
+                    self.log,
+                    "session store \"{name}\": password read again from \"{path}\""
+                );
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                if !self.said_unreadable.replace(true) {
+                    ngx_log_error!(
+                        NGX_LOG_WARN,
+                        self.log,
+                        "session store \"{name}\": \"{path}\" cannot be read again ({error}), \
+                         a new password needs a reload"
+                    );
+                }
+                false
+            }
+        }
+    }
+
+    /// Writes go elsewhere from now on, where there is an elsewhere.
+    pub(super) fn note_read_only(&self, server: usize) {
+        self.read_only.borrow_mut().insert(server);
+        if !self.said_read_only.borrow().contains(server) {
+            self.said_read_only.borrow_mut().insert(server);
+            let (name, server) = (&self.store, self.name_of(server));
+            ngx_log_error!(
+                NGX_LOG_WARN,
+                self.log,
+                "session store \"{name}\": {server} is a read-only replica, touch, destroy and routes \
+                 are not possible there"
+            );
+        }
+    }
+
+    /// The server took a write, or may be another one by now.
+    pub(super) fn note_writable(&self, server: usize) {
+        self.read_only.borrow_mut().remove(server);
+    }
+
+    /// A server did not extend the life of a key.
+    pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
+        if error.code() == Code::ReadOnly {
+            self.note_read_only(server);
+        } else if longer && (error.is_wrong_arity() || error.code() == Code::Err) {
+            self.no_longer.set(true);
+        } else if !self.said_untouched.replace(true) {
+            let (name, server) = (&self.store, self.name_of(server));
+            ngx_log_error!(
+                NGX_LOG_WARN,
+                self.log,
+                "session store \"{name}\" does not extend the life of sessions: {error}, server: {server}"
+            );
+        }
+    }
+
+    /// Closes all connections and frees the servers.
+    ///
+    /// # Safety
+    /// Nothing may use them from now on: nginx runs no events and no requests any more.
+    pub(super) unsafe fn stop(&'static self) {
+        let open: Vec<_> = self.connections.borrow().iter().flatten().map(Rc::clone).collect();
+        open.iter().for_each(Connection::retire);
+        drop(open);
+        // SAFETY: `start` leaked the box, and the caller vouches that this is its last use. Its event is
+        // disarmed as it is dropped.
+        drop(unsafe { Box::from_raw(ptr::from_ref(self).cast_mut()) });
+    }
+}
+
+fn random() -> u32 {
+    ngx_random() as u32
+}
+
+unsafe extern "C" fn on_probe(event: *mut ngx_event_t) {
+    // SAFETY: the event's data are the servers, which live as long as the worker.
+    let servers: &'static StoreServers = unsafe { &*(*event).data.cast() };
+    servers.probe();
+}
