@@ -13,6 +13,7 @@ pub mod endpoint;
 pub mod error;
 pub mod fetched;
 pub mod resp;
+pub mod role;
 pub mod sentinel;
 pub mod server_error;
 pub mod servers;

@@ -31,12 +31,18 @@ pub enum Failure {
         /// With which words.
         error: ServerError,
     },
+    /// No Sentinel names the master.
+    NoMaster,
+    /// What was asked as a Sentinel is none.
+    NoSentinel,
     /// Every server that is not down has been tried.
     NoServer,
     /// What came is not RESP.
     Protocol(ProtocolError),
     /// `max_pending` lookups are in flight.
     QueueFull,
+    /// The server must be the master, and is a replica.
+    Replica,
     /// The server refused the command.
     Server(ServerError),
     /// No answer within `timeout`.
@@ -56,6 +62,8 @@ pub enum Step {
     Auth,
     /// The `GET` of a probe.
     Probe,
+    /// `ROLE`.
+    Role,
     /// `SELECT`.
     Select,
 }
@@ -81,12 +89,14 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::NoSentinel
             | Self::Protocol(_)
+            | Self::Replica
             | Self::Timeout
             | Self::Unexpected
             | Self::Unresolved
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull => false,
+            Self::Down | Self::NoMaster | Self::NoServer | Self::QueueFull => false,
             Self::Server(error) => serves_nobody(error.code()),
         }
     }
@@ -100,12 +110,17 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::NoSentinel
             | Self::Protocol(_)
+            | Self::Replica
             | Self::Unexpected
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull | Self::Timeout | Self::Unresolved => {
-                false
-            }
+            Self::Down
+            | Self::NoMaster
+            | Self::NoServer
+            | Self::QueueFull
+            | Self::Timeout
+            | Self::Unresolved => false,
             Self::Server(error) => {
                 matches!(
                     error.code(),
@@ -118,6 +133,11 @@ impl Failure {
     /// Whether the server is a replica that takes no writes.
     pub fn is_read_only(&self) -> bool {
         matches!(self, Self::Server(error) if error.code() == Code::ReadOnly)
+    }
+
+    /// Whether the server does not know the command: it may be another kind of server.
+    pub fn is_unknown_command(&self) -> bool {
+        matches!(self, Self::Server(error) if error.is_unknown_command())
     }
 
     /// Whether the server did not take the password, so that the password file may have a newer one.
@@ -144,9 +164,12 @@ impl fmt::Display for Failure {
             Self::ConnectTimeout => f.write_str("connecting timed out"),
             Self::Down => f.write_str("store is down"),
             Self::Handshake { step, error } => write!(f, "server answered \"{error}\" to {step}"),
+            Self::NoMaster => f.write_str("no Sentinel names its master"),
+            Self::NoSentinel => f.write_str("server is not a Sentinel"),
             Self::NoServer => f.write_str("no live servers"),
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
+            Self::Replica => f.write_str("server is a replica, not the master"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
             Self::Timeout => f.write_str("server timed out"),
             Self::Unexpected => f.write_str("server sent a reply of an unexpected type"),
@@ -171,6 +194,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Auth => "AUTH",
             Self::Probe => "GET",
+            Self::Role => "ROLE",
             Self::Select => "SELECT",
         })
     }
