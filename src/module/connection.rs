@@ -27,6 +27,7 @@ use crate::store::fetched::{
     classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Ttl,
 };
 use crate::store::resp::{Reader, Reply};
+use crate::store::role::{classify_role, Role};
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
@@ -53,6 +54,8 @@ enum Slot {
     Touched {
         longer: bool,
     },
+    /// What the server is, asked for when it does not do as a Redis does.
+    Role,
 }
 
 /// Kept by the list of its server while it is open, and by the lookups that it carries.
@@ -255,6 +258,15 @@ impl Connection {
             self.servers.probe_succeeded(self.server);
             self.used.set(true);
         }
+        if let Some(watch) = self.servers.watched_by() {
+            watch.ready(self);
+        }
+    }
+
+    /// Sends something else than a lookup with the next flush.
+    pub(super) fn say(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.output.borrow_mut().commands);
+        self.post_flush();
     }
 
     /// Sends the commands of a lookup with the next flush.
@@ -425,6 +437,9 @@ impl Connection {
 
     /// Gives a reply to whom it belongs: the oldest command without one.
     fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
+        if let Some(watch) = self.servers.watched_by() {
+            return watch.hear(self.server, reply);
+        }
         let slot = self.slots.borrow_mut().pop_front();
         // Answers nobody asked for: from here on replies and commands may no longer belong together.
         let Some(slot) = slot else { return Err(unasked(reply)) };
@@ -477,13 +492,27 @@ impl Connection {
             Slot::Touched { longer } => match classify_count(reply) {
                 Ok(_) => self.servers.note_writable(self.server),
                 Err(failure) if failure.closes_connection() => return Err(failure),
+                Err(failure) if self.is_demoted(&failure) => return Err(Failure::Replica),
                 Err(Failure::Server(error)) => {
                     self.servers.touch_refused(self.server, &error, longer);
                 }
                 Err(_) => {}
             },
+            Slot::Role => {
+                if let Ok(Role::Sentinel { master }) = classify_role(reply) {
+                    self.servers.note_sentinel(self.server, master.as_deref());
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Finds out whether the server is a Redis at all, once.
+    fn ask_role(&self) {
+        if self.servers.wonders() {
+            self.slots.borrow_mut().push_back(Slot::Role);
+            self.say(command::role);
+        }
     }
 
     fn answer(&self, lookup: &Rc<Lookup>, fetched: Fetched<'static>, ttl: Option<Ttl>) {
@@ -504,6 +533,13 @@ impl Connection {
             self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
             return Err(failure);
         }
+        if self.is_demoted(&failure) {
+            self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
+            return Err(Failure::Replica);
+        }
+        if failure.is_unknown_command() {
+            self.ask_role();
+        }
         if failure.counts_against_server() {
             self.servers.server_failed(self.server, &failure);
         }
@@ -512,6 +548,11 @@ impl Connection {
         }
         self.servers.try_again(lookup, &failure, self.server, false);
         Ok(())
+    }
+
+    /// The master that it was has become a replica since.
+    fn is_demoted(&self, failure: &Failure) -> bool {
+        failure.is_read_only() && self.servers.login().master_only
     }
 
     /// Closes the connection and sends its lookups elsewhere, or fails them.
@@ -526,8 +567,10 @@ impl Connection {
         self.close();
         self.servers.forget(self);
 
-        if self.probe.replace(false) {
-            self.servers.probe_failed(self.server);
+        if let Some(watch) = self.servers.watched_by() {
+            watch.lost(self.server, failure);
+        } else if self.probe.replace(false) {
+            self.servers.probe_failed(self.server, failure);
         } else if !again
             && failure.counts_against_server()
             && !(slots.is_empty() && matches!(failure, Failure::Closed | Failure::Broken(_)))
@@ -536,17 +579,35 @@ impl Connection {
         }
 
         for slot in slots {
-            if let Slot::Value(lookup) | Slot::Deleted(lookup) = slot {
-                if !lookup.is_done() {
-                    self.servers.try_again(&lookup, failure, self.server, again);
-                }
-            } else if let Slot::Ttl(lookup) = slot {
-                // Its first reply was read, its second is lost: ask for both again.
-                if lookup.is_carried_by(self) && lookup.value.take().is_some() {
-                    self.servers.try_again(&lookup, failure, self.server, again);
-                }
+            if let Some(lookup) = self.owed(slot) {
+                self.servers.try_again(&lookup, failure, self.server, again);
             }
         }
+    }
+
+    /// The lookup that still waits for this reply, or for what came before it.
+    fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
+        match slot {
+            Slot::Value(lookup) | Slot::Deleted(lookup) => Some(lookup).filter(|l| !l.is_done()),
+            // Its first reply was read, its second is lost: ask for both again.
+            Slot::Ttl(lookup) => Some(lookup)
+                .filter(|lookup| lookup.is_carried_by(self) && lookup.value.take().is_some()),
+            Slot::Touched { .. } | Slot::Role => None,
+        }
+    }
+
+    /// Closes the connection without blame, and returns the lookups that it owes an answer.
+    pub(super) fn abandon(self: &Rc<Self>) -> Vec<Rc<Lookup>> {
+        let slots = self.slots.take();
+        self.close();
+        self.servers.forget(self);
+        let owed: Vec<_> = slots.into_iter().filter_map(|slot| self.owed(slot)).collect();
+        for lookup in &owed {
+            if let Some((carrier, _)) = lookup.drop_carrier() {
+                carrier.release();
+            }
+        }
+        owed
     }
 
     fn stop_timer(&self) {

@@ -16,6 +16,7 @@ use super::client::Client;
 use super::conf::{log_at, MainConf, Place};
 use super::directives::Directive;
 use super::plan::Mistake;
+use super::sentinel_block::Sentinels;
 use super::SessionRedis;
 use crate::config::{unknown, ConfigError};
 use crate::store::dialogue::Login;
@@ -25,7 +26,9 @@ use crate::store::servers::ServerConf;
 /// `session_redis_store` or an anonymous store of a url.
 pub(super) struct Store {
     pub(super) name: String,
-    pub(super) endpoint: Endpoint,
+    /// None of a store whose master Sentinels name.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) sentinels: Option<Sentinels>,
     pub(super) username: Option<String>,
     pub(super) password: Option<Vec<u8>>,
     /// Where the password comes from, with its full name.
@@ -66,12 +69,13 @@ impl Default for Limits {
 }
 
 impl Store {
-    pub(super) fn new(name: &str, endpoint: Endpoint, place: Place) -> Self {
+    pub(super) fn new(name: &str, place: Place) -> Self {
         Self {
             name: name.to_owned(),
-            username: endpoint.username.clone(),
-            database: endpoint.database,
-            endpoint,
+            endpoint: None,
+            sentinels: None,
+            username: None,
+            database: None,
             password: None,
             password_file: None,
             limits: Limits::default(),
@@ -83,6 +87,14 @@ impl Store {
         }
     }
 
+    /// The same store at this server.
+    pub(super) fn at(mut self, endpoint: Endpoint) -> Self {
+        self.username = endpoint.username.clone();
+        self.database = endpoint.database;
+        self.endpoint = Some(endpoint);
+        self
+    }
+
     /// The store that a url in `session_redis` stands for; equal urls share one.
     pub(super) fn anonymous(d: &Directive, url: &str) -> Result<Rc<Self>, ConfigError> {
         let endpoint = Endpoint::parse(url)?;
@@ -91,7 +103,7 @@ impl Store {
         if let Some(store) = known {
             return Ok(Rc::clone(store));
         }
-        let store = Rc::new(Self::new(url, endpoint, d.place()));
+        let store = Rc::new(Self::new(url, d.place()).at(endpoint));
         main.stores.push(Rc::clone(&store));
         Ok(store)
     }
@@ -136,7 +148,11 @@ impl Store {
     /// Finds the store's servers once all of http{} is known.
     pub(super) fn locate(&self, cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
         self.resolver.set(self.own_resolver.unwrap_or_else(|| http_resolver(cf)));
-        let servers = match &self.endpoint.address {
+        if let Some(sentinels) = &self.sentinels {
+            return sentinels.locate(|host, port| self.of_host(cf, host, port));
+        }
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        let servers = match &endpoint.address {
             Address::Unix(path) => direct(address::parse(cf, &format!("unix:{path}"), false)?),
             Address::Host { host, port } => match (upstream(cf, host), port) {
                 (Some(block), None) => self.of_upstream(cf, host, block)?,
@@ -241,6 +257,7 @@ impl Store {
             password: self.password.clone(),
             database: self.database.unwrap_or(0),
             client_name: None,
+            master_only: self.sentinels.is_some(),
         }
     }
 

@@ -14,13 +14,18 @@ use ngx::ngx_conf_log_error;
 use super::conf::{refuse, MainConf, Place};
 use super::directives::{directive, milliseconds, once, Directive};
 use super::files;
+use super::sentinel_block::{self, SentinelBlock};
 use super::store::{Limits, Store};
 use crate::config::{unknown, ConfigError};
 use crate::store::endpoint::Endpoint;
 
 /// The directives of the block, in the order of the reference.
-static mut COMMANDS: [ngx_command_t; 13] = [
+static mut COMMANDS: [ngx_command_t; 17] = [
     directive!("server", NGX_CONF_TAKE1, 0, set_server),
+    directive!("sentinel", NGX_CONF_1MORE, 0, set_sentinel),
+    directive!("sentinel_username", NGX_CONF_TAKE1, 0, set_sentinel_username),
+    directive!("sentinel_password_file", NGX_CONF_TAKE1, 0, set_sentinel_password_file),
+    directive!("sentinel_ssl", NGX_CONF_TAKE1, 0, set_sentinel_ssl),
     directive!("username", NGX_CONF_TAKE1, 0, set_username),
     directive!("password", NGX_CONF_TAKE1, 0, set_password),
     directive!("password_file", NGX_CONF_TAKE1, 0, set_password_file),
@@ -39,6 +44,7 @@ static mut COMMANDS: [ngx_command_t; 13] = [
 #[derive(Default)]
 struct Block {
     server: Option<Endpoint>,
+    sentinel: SentinelBlock,
     username: Option<String>,
     password: Option<Vec<u8>>,
     password_file: Option<String>,
@@ -96,17 +102,28 @@ pub(super) fn parse(d: &mut Directive, main: &mut MainConf) -> Result<(), Config
 
 impl Block {
     fn into_store(self, name: &str, place: &Place) -> Result<Store, ConfigError> {
-        let server = self.server.ok_or_else(|| {
-            ConfigError::new(format!("store \"{name}\" has no \"server\""))
-                .hint("for instance \"server redis://127.0.0.1:6379;\"")
-        })?;
-        if self.database.is_some() && server.database.is_some() {
+        let mut store = Store::new(name, place.clone());
+        store.sentinels = self.sentinel.finish()?;
+        match (self.server, &store.sentinels) {
+            (Some(server), None) => store = store.at(server),
+            (None, Some(_)) => {}
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::new(format!(
+                    "store \"{name}\" has both \"server\" and \"sentinel\""
+                ))
+                .hint("the Sentinels say where the server is"))
+            }
+            (None, None) => {
+                return Err(ConfigError::new(format!("store \"{name}\" has no \"server\""))
+                    .hint("for instance \"server redis://127.0.0.1:6379;\""))
+            }
+        }
+        if self.database.is_some() && store.database.is_some() {
             return Err(ConfigError::new("\"database\" stands beside a database in the url"));
         }
-        if self.username.is_some() && server.username.is_some() {
+        if self.username.is_some() && store.username.is_some() {
             return Err(ConfigError::new("\"username\" stands beside a user in the url"));
         }
-        let mut store = Store::new(name, server, place.clone());
         let defaults = Limits::default();
         store.limits = Limits {
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
@@ -158,12 +175,28 @@ unsafe extern "C" fn set(
     }
 }
 
-fn fill<T>(field: &mut Option<T>, value: T) -> Result<(), ConfigError> {
+pub(super) fn fill<T>(field: &mut Option<T>, value: T) -> Result<(), ConfigError> {
     once(field.replace(value).is_none())
 }
 
 fn set_server(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
     fill(&mut block.server, Endpoint::parse(d.args[0])?)
+}
+
+fn set_sentinel(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_sentinel(d, &mut block.sentinel)
+}
+
+fn set_sentinel_username(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_username(d, &mut block.sentinel)
+}
+
+fn set_sentinel_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_password_file(d, &mut block.sentinel)
+}
+
+fn set_sentinel_ssl(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_ssl(d, &mut block.sentinel)
 }
 
 fn set_username(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
@@ -178,14 +211,8 @@ fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError>
 }
 
 fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
-    let (content, name) = files::read_secret(d, d.args[0])?;
-    let Some(password) = files::password(&content) else {
-        return Err(ConfigError::new(format!("\"{name}\" is empty")));
-    };
-    if password.contains(&b'\n') {
-        return Err(ConfigError::new(format!("\"{name}\" has more than one line")));
-    }
-    fill_password(block, password)?;
+    let (password, name) = files::read_password(d, d.args[0])?;
+    fill_password(block, &password)?;
     fill(&mut block.password_file, name)
 }
 

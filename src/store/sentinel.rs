@@ -103,8 +103,10 @@ enum Awaited {
 /// What a Sentinel has said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// Where the master is.
+    /// Where the master is, as an answer.
     Master(Address),
+    /// Where the master is from now on, as an event.
+    Switched(Address),
     /// It knows no master of this name.
     UnknownMaster,
     /// The master changes or has changed: it is to be asked.
@@ -207,7 +209,7 @@ impl Talk {
     fn event(&self, channel: &[u8], message: &[u8]) -> Heard {
         let Ok(message) = str::from_utf8(message) else { return Heard::Nothing };
         if channel == SWITCH {
-            return self.switched(message).map_or(Heard::Nothing, Heard::Master);
+            return self.switched(message).map_or(Heard::Nothing, Heard::Switched);
         }
         match master_of(message) == Some(&*self.master) {
             true => Heard::Change,
@@ -352,14 +354,15 @@ mod tests {
             subscribed,
         ]
         .concat();
-        let expected = [master(6380), nothing(), nothing(), master(6381), nothing(), nothing()];
+        let switched = Ok(Heard::Switched(host("127.0.0.1", 6380)));
+        let expected = [switched, nothing(), nothing(), master(6381), nothing(), nothing()];
         assert_eq!(hear(&mut talk, second.as_bytes()), expected);
     }
 
     #[test]
     fn events_of_other_masters_are_nothing() {
         let cases = [
-            ("+switch-master", "mymaster ::1 6379 ::2 6380", Heard::Master(host("::2", 6380))),
+            ("+switch-master", "mymaster ::1 6379 ::2 6380", Heard::Switched(host("::2", 6380))),
             ("+switch-master", "my-master 10.0.0.1 6379 10.0.0.2 6379", Heard::Nothing),
             ("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2", Heard::Nothing),
             ("+switch-master", "mymaster 10.0.0.1 6379 10.0.0.2 x", Heard::Nothing),
@@ -443,7 +446,7 @@ mod tests {
         fn an_event_names_what_it_was_given(name in "[A-Za-z0-9._-]{1,12}", port in 1..=u16::MAX) {
             let talk = Talk::new(&name);
             let text = format!("{name} 10.0.0.1 6379 10.0.0.2 {port}");
-            prop_assert_eq!(talk.event(SWITCH, text.as_bytes()), Heard::Master(host("10.0.0.2", port)));
+            prop_assert_eq!(talk.event(SWITCH, text.as_bytes()), Heard::Switched(host("10.0.0.2", port)));
         }
     }
 }
