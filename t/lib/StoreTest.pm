@@ -48,7 +48,7 @@ sub session_nginx (%how) {
     my $life    = delete $how{life};
     my $common  = "session_redis_set_header X-User \@user; proxy_pass http://127.0.0.1:$backend;";
     $how{http} = <<~"END" . ($how{http} // '');
-        session_redis_store s { server $url; $store }
+        session_redis_store s { @{[defined $url ? "server $url;" : ""]} $store }
         session_redis           s;
         session_redis_framework raw;
         session_redis_cookie    sid;
