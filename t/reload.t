@@ -67,7 +67,7 @@ sub late ($seconds, $reply) {
 my %flight = (
     'a lookup'               => ['/need', on => { GET => late(0.5, bulk(session_of(1))) }],
     'a lookup with its life' => ['/ttl', on => { GET => late(0.5, bulk(session_of(1))) }],
-    'a touch'                => ['/touch', data => { key(1) => session_of(1) }, on => { PTTL => late(0.4, integer(1000)), PEXPIRE => late(1, integer(1)) }],
+    'a touch'                => ['/touch', data => { map { (key($_), session_of($_)) } 0 .. 4 }, on => { PTTL => late(0.4, integer(1000)), PEXPIRE => late(1, integer(1)) }],
     'the end of a session'   => ['/logout', on => { DEL => late(0.5, integer(1)) }, data => { key(1) => session_of(1) }],
 );
 for my $what (sort keys %flight) {
@@ -78,7 +78,8 @@ for my $what (sort keys %flight) {
             my $nginx  = session_nginx(url => $fake->url, store => 'timeout 3s;', life => 1);
             my ($old)  = $nginx->workers;
             my @clients = map { open_connection($nginx->port) } 1 .. 5;
-            syswrite $_, request_bytes($path, method => $path eq '/logout' ? 'POST' : 'GET', headers => [cookie(1)]) for @clients;
+            my $method  = $path eq '/logout' ? 'POST' : 'GET';
+            syswrite $clients[$_], request_bytes($path, method => $method, headers => [cookie($_)]) for 0 .. $#clients;
             $fake->wait_for_command('GET', 5);
             sleep 0.1;
             $leave eq 'quit' ? kill(QUIT => $nginx->pid) : $nginx->reload;

@@ -88,7 +88,7 @@ subtest 'too many at once' => sub {
     my $nginx = session_nginx(url => $fake->url, store => 'timeout 3s; max_pending 5;');
     my $start = time;
     my @clients = map { open_connection($nginx->port) } 1 .. 8;
-    syswrite $_, request('/need', 1) for @clients;
+    syswrite $clients[$_], request('/need', $_) for 0 .. $#clients;
     my ($at_once, $later) = (0, 0);
     while (@clients) {
         my $in = '';

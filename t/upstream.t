@@ -11,7 +11,7 @@ use StoreTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-my %data = map { (key($_), session_of($_)) } 1 .. 3;
+my %data = map { (key($_), session_of($_)) } 1 .. 8;
 
 # As many fake servers, each with the session of the others.
 sub servers ($count, @each) {
@@ -116,16 +116,16 @@ subtest 'retry on another server' => sub {
 subtest 'a server that is frozen' => sub {
     my $redis  = start_redis();
     my ($good) = servers(1);
-    put_sessions($redis, 1, 3);
+    put_sessions($redis, 1, 8);
     my $nginx = with_servers(['127.0.0.1:' . $redis->port, address($good)], store => 'timeout 1s;');
     all_found($nginx, 4, 'at first both answer');
     $redis->freeze;
     # The first to wait times out and finds the server stuck: those behind it are sent to the other one.
     my @clients = map { open_connection($nginx->port) } 1 .. 2;
-    syswrite $_, request('/need', 1) for @clients;
+    syswrite $clients[$_], request('/need', 1 + $_) for 0, 1;
     sleep 0.5;
     push @clients, map { open_connection($nginx->port) } 1 .. 6;
-    syswrite $_, request('/need', 1) for @clients[2 .. $#clients];
+    syswrite $clients[$_], request('/need', 1 + $_) for 2 .. $#clients;
     my %codes;
     $codes{ read_response($_)->{code} }++ for @clients;
     is_deeply(\%codes, { 200 => 7, 503 => 1 }, 'only whose time is up fails');
@@ -148,7 +148,7 @@ subtest 'several reused connections that are dead' => sub {
     my ($fake) = servers(1, [on => { GET => { sequence => [([{ delay => 0.2 }, bulk($data{ key(1) })]) x 4, ([{ delay => 0.1 }, { close => 1 }]) x 4, 'default'] } }]);
     my $nginx = with_servers([address($fake)], store => 'connections 4; timeout 2s;');
     for my $round (1, 2) {
-        my $result = many(port => $nginx->port, count => 4, at_once => 4, request => sub ($i) { request('/need', 1) });
+        my $result = many(port => $nginx->port, count => 4, at_once => 4, request => sub ($i) { request('/need', 1 + $i) });
         is_deeply($result->{codes}, { 200 => 4 }, $round == 1 ? 'four connections' : 'all dead, all asked again over fresh ones');
         is($fake->connections, 4, 'opened') if $round == 1;
     }

@@ -2,7 +2,7 @@
 
 use core::cell::{Cell, OnceCell, RefCell};
 use core::ptr;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use nginx_sys::{ngx_event_t, ngx_log_t, NGX_LOG_WARN};
@@ -10,13 +10,13 @@ use ngx::ngx_log_error;
 
 use super::connection::Connection;
 use super::event::{now, Event};
-use super::lookup::{failed, Lookup, Query};
+use super::lookup::{failed, Carrier, Lookup, Query, Ticket};
 use super::store::{Limits, Store};
 use super::store_servers::StoreServers;
 use super::throttle::Throttle;
 use crate::policy::Status;
 use crate::store::error::Failure;
-use crate::store::fetched::{Fetched, Ttl};
+use crate::store::fetched::{Outcome, Ttl};
 
 /// Lives as long as the worker.
 pub(super) struct Client {
@@ -28,6 +28,8 @@ pub(super) struct Client {
     pending: Cell<usize>,
     /// In the order of their deadlines, which is that of their beginnings.
     deadlines: RefCell<VecDeque<Rc<Lookup>>>,
+    /// The latest lookup of each key that is under way.
+    flights: RefCell<HashMap<Rc<[u8]>, Rc<Lookup>>>,
     rest: OnceCell<Rest>,
     unreadable: Throttle,
     seen: Seen,
@@ -60,6 +62,7 @@ impl Client {
             log,
             pending: Cell::new(0),
             deadlines: RefCell::default(),
+            flights: RefCell::default(),
             rest: OnceCell::new(),
             unreadable: Throttle::default(),
             seen: Seen::default(),
@@ -83,9 +86,27 @@ impl Client {
         self.servers().map_or_else(|| "".into(), |servers| servers.name_of(server))
     }
 
-    /// Begins a lookup. It may be done when this returns.
-    pub(super) fn ask(&'static self, query: Query) -> Rc<Lookup> {
-        let lookup = Lookup::new(query, now() + self.limits.timeout);
+    /// Begins a lookup, or joins one that is under way. It may be done when this returns.
+    pub(super) fn ask(&'static self, query: Query) -> Ticket {
+        if let Some(lookup) = self.flight(&query) {
+            return Ticket::of(&lookup);
+        }
+        let lookup = self.begin(query);
+        if let (Query::Fetch { key, .. }, false) = (&lookup.query, lookup.is_done()) {
+            self.flights.borrow_mut().insert(Rc::clone(key), Rc::clone(&lookup));
+        }
+        Ticket::of(&lookup)
+    }
+
+    /// A lookup under way that a query may share.
+    fn flight(&self, query: &Query) -> Option<Rc<Lookup>> {
+        let Query::Fetch { key, .. } = query else { return None };
+        let flights = self.flights.borrow();
+        flights.get(key).filter(|lookup| lookup.serves(query, now())).map(Rc::clone)
+    }
+
+    fn begin(&'static self, query: Query) -> Rc<Lookup> {
+        let lookup = Lookup::new(query, now(), now() + self.limits.timeout);
         self.pending.set(self.pending.get() + 1);
         if self.pending.get() > self.limits.max_pending {
             self.end(&lookup, failed(&Failure::QueueFull), None, None);
@@ -109,31 +130,45 @@ impl Client {
         }
     }
 
-    /// Ends a lookup and goes on with the request that waits for it.
+    /// Ends a lookup and goes on with the requests that wait for it.
     pub(super) fn end(
         &'static self,
         lookup: &Rc<Lookup>,
-        fetched: Fetched<'static>,
+        outcome: Outcome,
         ttl: Option<Ttl>,
         server: Option<usize>,
     ) {
         if lookup.is_done() {
             return;
         }
-        if let Some((connection, _)) = lookup.drop_carrier() {
-            connection.release();
+        if let Some(carrier) = lookup.drop_carrier() {
+            carrier.connection.release();
         }
+        self.land(lookup);
         self.pending.set(self.pending.get().saturating_sub(1));
         if self.pending.get() == 0 {
             if let Some(rest) = self.rest.get() {
                 rest.deadline.set_cancelable(true);
             }
         }
-        let waiter = lookup.finish(fetched, ttl, server);
+        lookup.finish(outcome, ttl, server);
         self.tidy_deadlines();
-        if let Some((r, resume)) = waiter {
-            // SAFETY: a request that goes away abandons its lookup; nothing is borrowed here.
+        while let Some((r, resume)) = lookup.next_waiter() {
+            // SAFETY: a request that goes away drops its ticket; nothing is borrowed here.
             unsafe { resume(r) };
+        }
+    }
+
+    /// Nobody may share the lookup any more, nor one whose session it has ended.
+    fn land(&self, lookup: &Rc<Lookup>) {
+        let mut flights = self.flights.borrow_mut();
+        match &lookup.query {
+            Query::Fetch { key, .. } => {
+                if flights.get(key).is_some_and(|latest| Rc::ptr_eq(latest, lookup)) {
+                    flights.remove(key);
+                }
+            }
+            Query::Delete { keys } => keys.iter().for_each(|key| drop(flights.remove(key))),
         }
     }
 
@@ -174,8 +209,8 @@ impl Client {
         let mut carriers: Vec<(Rc<Connection>, bool)> = Vec::new();
         for lookup in expired {
             let carrier = lookup.drop_carrier();
-            let server = carrier.as_ref().map(|(connection, _)| connection.server());
-            if let Some((connection, answered)) = carrier {
+            let server = carrier.as_ref().map(|carrier| carrier.connection.server());
+            if let Some(Carrier { connection, answered, .. }) = carrier {
                 connection.release();
                 let stuck = connection.is_stuck(answered, self.limits.timeout);
                 match carriers.iter_mut().find(|(other, _)| Rc::ptr_eq(other, &connection)) {

@@ -17,14 +17,14 @@ use nginx_sys::{
 
 use super::address::{SocketAddress, Target};
 use super::event::{now, Event};
-use super::lookup::{Lookup, Query};
+use super::lookup::{Carrier, Lookup, Query};
 use super::resolver;
 use super::store_servers::StoreServers;
 use crate::store::command;
 use crate::store::dialogue::Dialogue;
 use crate::store::error::Failure;
 use crate::store::fetched::{
-    classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Ttl,
+    classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Outcome, Ttl,
 };
 use crate::store::resp::{Reader, Reply};
 use crate::store::role::{classify_role, Role};
@@ -79,6 +79,8 @@ pub(super) struct Connection {
     slots: RefCell<VecDeque<Slot>>,
     /// Replies to commands so far.
     answered: Cell<u64>,
+    /// Commands that were written so far, those with a reply included.
+    written: Cell<u64>,
     /// It was open before it carried what it carries, and may have been closed as idle.
     used: Cell<bool>,
     /// Other addresses of the server, tried if this one does not take the connection.
@@ -121,6 +123,7 @@ impl Connection {
             reader: RefCell::new(Reader::new(servers.limits())),
             slots: RefCell::default(),
             answered: Cell::new(0),
+            written: Cell::new(0),
             used: Cell::new(false),
             alternatives: RefCell::default(),
             late_since: Cell::new(None),
@@ -292,7 +295,9 @@ impl Connection {
             }
         }
         drop((output, slots));
-        lookup.carry(self, self.answered.get());
+        let (answered, asked) = (self.answered.get(), self.slots.borrow().len() as u64);
+        let commands = answered + asked;
+        lookup.carry(Carrier { connection: Rc::clone(self), answered, commands });
         self.waiting.set(self.waiting.get() + 1);
         self.note_waiting();
         self.post_flush();
@@ -308,6 +313,11 @@ impl Connection {
         drop(output);
         self.slots.borrow_mut().push_back(Slot::Touched { longer });
         self.post_flush();
+    }
+
+    /// Whether so many of its commands were written.
+    pub(super) fn has_written(&self, commands: u64) -> bool {
+        self.written.get() >= commands
     }
 
     /// A lookup timed out that was asked when the connection had given `answered` replies. Whether the
@@ -375,6 +385,9 @@ impl Connection {
             *sent = 0;
             buffer.clear();
             buffer.shrink_to(SPARE);
+        }
+        if ready {
+            self.written.set(self.answered.get() + self.slots.borrow().len() as u64);
         }
         Ok(())
     }
@@ -456,12 +469,11 @@ impl Connection {
                     return self.late(&fetched);
                 }
                 self.late_since.set(None);
-                let fetched = owned(fetched);
                 let two = matches!(lookup.query, Query::Fetch { ttl: true, .. });
-                match fetched {
-                    Fetched::Failed(failure) => return self.refused(&lookup, failure),
-                    fetched if two => *lookup.value.borrow_mut() = Some(fetched),
-                    fetched => self.answer(&lookup, fetched, None),
+                match fetched.into() {
+                    Outcome::Failed(failure) => return self.refused(&lookup, failure),
+                    outcome if two => *lookup.value.borrow_mut() = Some(outcome),
+                    outcome => self.answer(&lookup, outcome, None),
                 }
             }
             Slot::Ttl(lookup) => {
@@ -474,8 +486,8 @@ impl Connection {
                 };
                 // The first of the two replies may have ended the lookup, or sent it elsewhere.
                 if lookup.is_carried_by(self) {
-                    if let Some(fetched) = lookup.value.take() {
-                        self.answer(&lookup, fetched, ttl);
+                    if let Some(outcome) = lookup.value.take() {
+                        self.answer(&lookup, outcome, ttl);
                     }
                 }
             }
@@ -483,7 +495,7 @@ impl Connection {
                 Ok(_) => {
                     self.servers.note_writable(self.server);
                     if !lookup.is_done() {
-                        self.answer(&lookup, Fetched::Missing, None);
+                        self.answer(&lookup, Outcome::Missing, None);
                     }
                 }
                 Err(failure) if lookup.is_done() => return self.late(&Fetched::Failed(failure)),
@@ -515,8 +527,8 @@ impl Connection {
         }
     }
 
-    fn answer(&self, lookup: &Rc<Lookup>, fetched: Fetched<'static>, ttl: Option<Ttl>) {
-        self.servers.client().end(lookup, fetched, ttl, Some(self.server));
+    fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
+        self.servers.client().end(lookup, outcome, ttl, Some(self.server));
     }
 
     /// The answer to a lookup that was given up.
@@ -603,8 +615,8 @@ impl Connection {
         self.servers.forget(self);
         let owed: Vec<_> = slots.into_iter().filter_map(|slot| self.owed(slot)).collect();
         for lookup in &owed {
-            if let Some((carrier, _)) = lookup.drop_carrier() {
-                carrier.release();
+            if let Some(carrier) = lookup.drop_carrier() {
+                carrier.connection.release();
             }
         }
         owed
@@ -699,17 +711,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-fn owned(fetched: Fetched<'_>) -> Fetched<'static> {
-    match fetched {
-        Fetched::Value(value) => Fetched::Value(value.into_owned().into()),
-        Fetched::Hash(fields) => Fetched::Hash(fields),
-        Fetched::Missing => Fetched::Missing,
-        Fetched::WrongType => Fetched::WrongType,
-        Fetched::TooLarge(bytes) => Fetched::TooLarge(bytes),
-        Fetched::Failed(failure) => Fetched::Failed(failure),
     }
 }
 

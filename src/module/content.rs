@@ -1,7 +1,5 @@
 //! What our content handlers have in common: a location has one, which may have to wait for the store.
 
-use std::rc::Rc;
-
 use nginx_sys::{
     ngx_buf_t, ngx_chain_t, ngx_http_finalize_request, ngx_http_output_filter,
     ngx_http_request_empty_handler, ngx_http_request_t, ngx_http_run_posted_requests,
@@ -10,7 +8,8 @@ use nginx_sys::{
 };
 
 use super::conf::{LocationConf, Place};
-use super::lookup::{Lookup, Resume};
+use super::context::Context;
+use super::lookup::Resume;
 use super::request::Request;
 use super::{destroy, explain};
 
@@ -46,12 +45,14 @@ impl LocationConf {
     }
 }
 
-/// Leaves a request to `resume`, which is called when the lookup is done.
-pub(super) fn wait(r: Request, lookup: &Rc<Lookup>, resume: Resume) -> ngx_int_t {
+/// Leaves a request to `resume`, which is called when its lookup is done.
+pub(super) fn wait(r: Request, context: &Context, resume: Resume) -> ngx_int_t {
+    let ticket = context.lookup.borrow();
+    let Some(ticket) = &*ticket else { return NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t };
     // SAFETY: the request is kept by its count until `go_on` finalizes it, or else its pool goes,
-    // and the context with it, which abandons the lookup.
+    // and with it the context and the ticket.
     unsafe {
-        lookup.wait(r.as_ptr(), resume);
+        ticket.wait(r.as_ptr(), resume);
         (*(*r.as_ptr()).main).set_count((*(*r.as_ptr()).main).count() + 1);
         (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
         (*r.as_ptr()).write_event_handler = Some(ngx_http_request_empty_handler);

@@ -8,8 +8,9 @@ use std::time::Duration;
 use ngx::http::HttpModule;
 use serde_json::Value;
 
+use super::client::Client;
 use super::event::time_of_day;
-use super::lookup::Lookup;
+use super::lookup::{Query, Ticket};
 use super::plan::{KeyRule, Plan};
 use super::pool;
 use super::request::Request;
@@ -30,7 +31,8 @@ pub(super) enum Progress {
     Settled,
 }
 
-/// Lives in the pool of the client's request; subrequests see it, internal redirects keep it.
+/// Lives in the pool of the client's request; subrequests see it, internal redirects keep it. Where the client goes
+/// away it is dropped, and with it the ticket of a lookup under way, which then does not come back to the request.
 pub(super) struct Context {
     pub(super) progress: Cell<Progress>,
     pub(super) status: Cell<Status>,
@@ -38,12 +40,14 @@ pub(super) struct Context {
     pub(super) plan: RefCell<Option<Rc<Plan>>>,
     pub(super) id: RefCell<Option<SessionId>>,
     pub(super) key: RefCell<Option<Rc<[u8]>>>,
-    pub(super) lookup: RefCell<Option<Rc<Lookup>>>,
+    pub(super) lookup: RefCell<Option<Ticket>>,
     pub(super) result: RefCell<Option<LookedUp>>,
     /// The peer may send the headers that we would set.
     pub(super) trusted: Cell<bool>,
     pub(super) injected: Cell<bool>,
     pub(super) touched: Cell<bool>,
+    /// Whether a hash is asked for, or a string.
+    pub(super) asks_hash: Cell<bool>,
     /// Strings and hashes were both asked for.
     pub(super) asked_again: Cell<bool>,
 }
@@ -53,7 +57,7 @@ pub(super) struct LookedUp {
     pub(super) plan: Rc<Plan>,
     pub(super) key: Rc<[u8]>,
     pub(super) status: Status,
-    pub(super) stored: Option<Stored>,
+    pub(super) stored: Option<Rc<Stored>>,
     /// Its decoded form, with the plan that said what of it was wanted.
     pub(super) decoded: Option<(Rc<Value>, *const Plan)>,
     /// In ms; none where the key has no end or it was not asked for.
@@ -75,6 +79,7 @@ impl Context {
             trusted: Cell::new(false),
             injected: Cell::new(false),
             touched: Cell::new(false),
+            asks_hash: Cell::new(false),
             asked_again: Cell::new(false),
         }
     }
@@ -129,11 +134,20 @@ impl Context {
         })
     }
 
+    /// Asks the store. Whether the answer is there already.
+    pub(super) fn ask(&self, client: &'static Client, query: Query) -> bool {
+        let ticket = client.ask(query);
+        let is_done = ticket.answer().is_some();
+        self.lookup.replace(Some(ticket));
+        is_done
+    }
+
     /// Follows a plan from its beginning, with an outcome kept that may be good again.
     pub(super) fn begin(&self, plan: &Rc<Plan>) {
         *self.plan.borrow_mut() = Some(Rc::clone(plan));
         *self.id.borrow_mut() = None;
         self.status.set(Status::Pending);
+        self.asks_hash.set(plan.hash.get());
         self.asked_again.set(false);
         *self.key.borrow_mut() = None;
     }
@@ -156,15 +170,6 @@ impl LookedUp {
         let value = Rc::new(session.value);
         self.decoded = Some((Rc::clone(&value), by));
         Ok(Some(value))
-    }
-}
-
-impl Drop for Context {
-    /// The client is gone: whoever carries the lookup must not come back to the request.
-    fn drop(&mut self) {
-        if let Some(lookup) = self.lookup.get_mut() {
-            lookup.abandon();
-        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::SessionRedis;
 use crate::framework::Framework;
 use crate::session::id::SessionId;
 use crate::session::source::Source;
-use crate::store::fetched::Fetched;
+use crate::store::fetched::Outcome;
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const INTERNAL: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
@@ -92,11 +92,9 @@ fn end_session(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
     let Some(client) = plan.store.as_ref().and_then(|store| store.client()) else {
         return INTERNAL;
     };
-    let lookup = client.ask(Query::Delete { keys });
-    context.lookup.replace(Some(lookup.clone()));
-    match lookup.is_done() {
+    match context.ask(client, Query::Delete { keys }) {
         true => conclude(r, context, plan, destroy),
-        false => wait(r, &lookup, resume),
+        false => wait(r, context, resume),
     }
 }
 
@@ -126,11 +124,11 @@ unsafe fn resume(r: *mut ngx_http_request_t) {
 
 /// The store has answered, or failed.
 fn conclude(r: Request, context: &Context, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
-    let result = context.lookup.take().and_then(|lookup| lookup.take_answer());
+    let result = context.lookup.take().and_then(|ticket| ticket.answer());
     let (Some(result), Some(store)) = (result, &plan.store) else { return INTERNAL };
-    match result.fetched {
-        Fetched::Failed(failure) => {
-            handler::log_failure(r, store, result.server, &failure, "ending session in");
+    match &result.outcome {
+        Outcome::Failed(failure) => {
+            handler::log_failure(r, store, result.server, failure, "ending session in");
             unavailable(r)
         }
         _ => answer(r, plan, destroy),

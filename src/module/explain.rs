@@ -19,7 +19,7 @@ use crate::explain::Report;
 use crate::pointer::Selected;
 use crate::session::id::SessionId;
 use crate::session::source::argument;
-use crate::store::fetched::{Fetched, Ttl};
+use crate::store::fetched::{Outcome, Ttl};
 use crate::stored::Stored;
 
 const INTERNAL: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
@@ -44,6 +44,7 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
     };
     let mut report = Report::default();
     let Some(id) = identify(r, &plan, &mut report) else { return answer(r, &report) };
+    context.asks_hash.set(plan.hash.get());
     match derive_key(r, &plan, &id) {
         Some(key) => ask(r, context, &plan, key),
         None => answer(r, &report),
@@ -55,11 +56,9 @@ fn ask(r: Request, context: &Context, plan: &Plan, key: Rc<[u8]>) -> ngx_int_t {
         return INTERNAL;
     };
     context.key.replace(Some(Rc::clone(&key)));
-    let lookup = client.ask(Query::Fetch { key, hash: plan.hash.get(), ttl: true });
-    context.lookup.replace(Some(lookup.clone()));
-    match lookup.is_done() {
+    match context.ask(client, Query::Fetch { key, hash: context.asks_hash.get(), ttl: true }) {
         true => conclude(r),
-        false => wait(r, &lookup, resume),
+        false => wait(r, context, resume),
     }
 }
 
@@ -73,8 +72,8 @@ unsafe fn resume(r: *mut ngx_http_request_t) {
 /// The store has answered, or failed.
 fn conclude(r: Request) -> ngx_int_t {
     let (Some(context), Some(plan)) = (Context::of(r), handler::plan(r)) else { return INTERNAL };
-    let lookup = context.lookup.take();
-    let Some(result) = lookup.and_then(|lookup| lookup.take_answer()) else { return INTERNAL };
+    let ticket = context.lookup.take();
+    let Some(result) = ticket.and_then(|ticket| ticket.answer()) else { return INTERNAL };
     let asked = context.key.borrow().clone();
     if let Some(asked) = asked.filter(|_| asks_again(context, &plan, &result)) {
         return ask(r, context, &plan, asked);
@@ -84,8 +83,8 @@ fn conclude(r: Request) -> ngx_int_t {
     if let Some(id) = identify(r, &plan, &mut report) {
         key(r, &plan, &id, &mut report);
     }
-    if let Some(stored) = fetched(&plan, result, &mut report) {
-        read(r, &plan, &stored, &mut report);
+    if let Some(stored) = fetched(&plan, &result, &mut report) {
+        read(r, &plan, stored, &mut report);
     }
     answer(r, &report)
 }
@@ -116,7 +115,7 @@ fn key(r: Request, plan: &Plan, id: &SessionId, report: &mut Report) {
 }
 
 /// What the store has. `None`: no session.
-fn fetched(plan: &Plan, answer: Answer, report: &mut Report) -> Option<Stored> {
+fn fetched<'a>(plan: &Plan, answer: &'a Answer, report: &mut Report) -> Option<&'a Stored> {
     let client = plan.store.as_ref().and_then(|store| store.client())?;
     let server = answer.server.map(|server| client.server_name(server));
     let server = server.as_deref().unwrap_or("no server");
@@ -124,24 +123,23 @@ fn fetched(plan: &Plan, answer: Answer, report: &mut Report) -> Option<Stored> {
         Some(Ttl::Left(ms)) => Some(ms),
         _ => None,
     };
-    let stored = match answer.fetched {
-        Fetched::Value(value) => Some(Stored::Text(value.into_owned())),
-        Fetched::Hash(fields) => Some(Stored::Hash(fields)),
-        Fetched::Missing => None,
-        Fetched::WrongType => {
+    let stored = match &answer.outcome {
+        Outcome::Found(stored) => Some(&**stored),
+        Outcome::Missing => None,
+        Outcome::WrongType => {
             report.bad("store", format!("{server}: {}", plan.decoder.shape));
             return None;
         }
-        Fetched::TooLarge(bytes) => {
+        Outcome::TooLarge(bytes) => {
             report.bad("store", format!("{server}: {bytes} bytes are more than \"max_size\""));
             return None;
         }
-        Fetched::Failed(failure) => {
+        Outcome::Failed(failure) => {
             report.bad("store", format!("{server}: {failure}"));
             return None;
         }
     };
-    report.stored(server, stored.as_ref(), left);
+    report.stored(server, stored, left);
     stored
 }
 

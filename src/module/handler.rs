@@ -18,7 +18,7 @@ use ngx::{ngx_log_debug, ngx_log_error};
 
 use super::context::{derive_key, Context, LookedUp, Progress};
 use super::identify::{has_cookie, hide_cookies, identify, Identified};
-use super::lookup::{Answer, Query};
+use super::lookup::{Answer, Query, Ticket};
 use super::plan::{Plan, Reading, Required};
 use super::request::Request;
 use super::store::Store;
@@ -28,8 +28,8 @@ use crate::login::{at_login, Navigation};
 use crate::policy::{self, decide, Decision, Status};
 use crate::require::Condition;
 use crate::store::error::Failure;
-use crate::store::fetched::{Fetched, Ttl};
-use crate::stored::{Shape, Stored};
+use crate::store::fetched::{Outcome, Ttl};
+use crate::stored::Shape;
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
@@ -182,17 +182,18 @@ fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
         },
     }
 
-    let answer = context.lookup.borrow().as_ref().and_then(|lookup| lookup.take_answer());
-    let Some(answer) = answer else { return suspend(r, context) };
-    context.lookup.take();
-    if asks_again(context, plan, &answer) {
-        return match look_up(context, plan) {
-            Some(()) => suspend(r, context),
-            None => INTERNAL,
-        };
+    loop {
+        let answer = context.lookup.borrow().as_ref().and_then(Ticket::answer);
+        let Some(answer) = answer else { return suspend(r, context) };
+        context.lookup.take();
+        if !asks_again(context, plan, &answer) {
+            let status = take_in(r, context, plan, &answer).unwrap_or(Status::Error);
+            return settle(r, context, plan, status);
+        }
+        if look_up(context, plan).is_none() {
+            return INTERNAL;
+        }
     }
-    let status = take_in(r, context, plan, answer).unwrap_or(Status::Error);
-    settle(r, context, plan, status)
 }
 
 enum Asked {
@@ -232,33 +233,35 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
 fn look_up(context: &Context, plan: &Plan) -> Option<()> {
     let client = plan.store.as_ref().and_then(|store| store.client())?;
     let key = context.key.borrow().clone()?;
-    let query = Query::Fetch { key, hash: plan.hash.get(), ttl: plan.needs().ttl };
-    *context.lookup.borrow_mut() = Some(client.ask(query));
+    let query = Query::Fetch { key, hash: context.asks_hash.get(), ttl: plan.needs().ttl };
+    context.ask(client, query);
     Some(())
 }
 
 /// Whether what was asked for as a string may be a hash, or the other way round: once a request.
 pub(super) fn asks_again(context: &Context, plan: &Plan, answer: &Answer) -> bool {
     let again = plan.decoder.shape == Shape::Any
-        && matches!(answer.fetched, Fetched::WrongType)
+        && answer.outcome == Outcome::WrongType
         && !context.asked_again.replace(true);
     if again {
-        plan.hash.set(!plan.hash.get());
+        let hash = !context.asks_hash.get();
+        context.asks_hash.set(hash);
+        plan.hash.set(hash);
     }
     again
 }
 
 /// Leaves the request until its lookup is done, or its client gone.
 fn suspend(r: Request, context: &Context) -> ngx_int_t {
-    let lookup = context.lookup.borrow().clone();
-    let Some(lookup) = lookup else { return INTERNAL };
-    // SAFETY: the request lives until its pool goes, and with it the context, which abandons the lookup.
+    let ticket = context.lookup.borrow();
+    let Some(ticket) = &*ticket else { return INTERNAL };
+    // SAFETY: the request lives until its pool goes, and with it the context and the ticket.
     unsafe {
         let read = (*r.connection()).read;
         if ngx_handle_read_event(read, 0) != OK {
             return INTERNAL;
         }
-        lookup.wait(r.as_ptr(), resume);
+        ticket.wait(r.as_ptr(), resume);
         (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
         (*r.as_ptr()).write_event_handler = Some(ngx_http_request_empty_handler);
     }
@@ -282,7 +285,7 @@ unsafe fn resume(r: *mut ngx_http_request_t) {
 }
 
 /// Keeps what the store answered, and says what it means.
-fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: Answer) -> Option<Status> {
+fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: &Answer) -> Option<Status> {
     let store = plan.store.as_ref()?;
     let mut result = LookedUp {
         plan: Rc::clone(plan),
@@ -297,22 +300,18 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: Answer) -> Op
         server: answer.server,
         elapsed: answer.elapsed,
     };
-    result.status = match answer.fetched {
-        Fetched::Value(value) => {
-            result.stored = Some(Stored::Text(value.into_owned()));
+    result.status = match &answer.outcome {
+        Outcome::Found(stored) => {
+            result.stored = Some(Rc::clone(stored));
             judge(store, &mut result, plan)
         }
-        Fetched::Hash(fields) => {
-            result.stored = Some(Stored::Hash(fields));
-            judge(store, &mut result, plan)
-        }
-        Fetched::Missing => Status::Missing,
-        Fetched::WrongType => undecodable(store, &plan.decoder.shape),
-        Fetched::TooLarge(bytes) => {
+        Outcome::Missing => Status::Missing,
+        Outcome::WrongType => undecodable(store, &plan.decoder.shape),
+        Outcome::TooLarge(bytes) => {
             undecodable(store, &format_args!("{bytes} bytes are more than \"max_size\""))
         }
-        Fetched::Failed(failure) => {
-            log_failure(r, store, answer.server, &failure, "reading session from");
+        Outcome::Failed(failure) => {
+            log_failure(r, store, answer.server, failure, "reading session from");
             Status::Error
         }
     };

@@ -1,6 +1,6 @@
-//! One question to a store and, once it is there, the answer.
+//! One question to a store and, once it is there, the answer. Requests that ask the same at the same time share it.
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use nginx_sys::ngx_http_request_t;
 
 use super::connection::Connection;
 use crate::store::error::Failure;
-use crate::store::fetched::{Fetched, Ttl};
+use crate::store::fetched::{Outcome, Ttl};
 use crate::store::servers::TriedSet;
 
 /// What is asked.
@@ -23,11 +23,22 @@ impl Query {
     pub(super) fn writes(&self) -> bool {
         matches!(self, Self::Delete { .. })
     }
+
+    /// Whether the answer to this answers `other` too.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::Fetch { key, hash, ttl },
+                Self::Fetch { key: other_key, hash: other_hash, ttl: other_ttl },
+            ) => key == other_key && hash == other_hash && (*ttl || !other_ttl),
+            _ => false,
+        }
+    }
 }
 
 /// What came of it.
 pub(super) struct Answer {
-    pub(super) fetched: Fetched<'static>,
+    pub(super) outcome: Outcome,
     pub(super) ttl: Option<Ttl>,
     /// The server that answered, or failed last.
     pub(super) server: Option<usize>,
@@ -37,92 +48,152 @@ pub(super) struct Answer {
 /// Goes on with a request that was suspended for a lookup.
 pub(super) type Resume = unsafe fn(*mut ngx_http_request_t);
 
-/// Shared between the request that asked, the connection that carries it and the queue of deadlines.
+type Waiter = (*mut ngx_http_request_t, Resume);
+
+/// Shared between the requests that asked, the connection that carries it and the queue of deadlines.
 pub(super) struct Lookup {
     pub(super) query: Query,
     /// When it fails, in ms of nginx's clock.
     pub(super) deadline: u64,
+    /// When it was asked, in ms of nginx's clock.
+    asked: u64,
     started: Instant,
     pub(super) tries: Cell<u32>,
     pub(super) tried: RefCell<TriedSet>,
-    /// The connection that carries it, with the number of replies that this had given by then.
-    carrier: RefCell<Option<(Rc<Connection>, u64)>>,
+    carrier: RefCell<Option<Carrier>>,
     /// The first of two replies.
-    pub(super) value: RefCell<Option<Fetched<'static>>>,
-    answer: RefCell<Option<Answer>>,
-    done: Cell<bool>,
-    waiter: Cell<Option<(*mut ngx_http_request_t, Resume)>>,
+    pub(super) value: RefCell<Option<Outcome>>,
+    answer: OnceCell<Rc<Answer>>,
+    /// By their place; those that left are gone from it.
+    waiters: RefCell<Vec<Option<Waiter>>>,
 }
 
+/// The connection that carries a lookup.
+pub(super) struct Carrier {
+    pub(super) connection: Rc<Connection>,
+    /// The number of replies that it had given when it took the lookup.
+    pub(super) answered: u64,
+    /// Its number of commands by then, those of the lookup included.
+    pub(super) commands: u64,
+}
+
+/// An answer serves requests that ask the same within this time, in ms: one that logs in and comes back must not be
+/// given what was there before.
+const SHARED_WITHIN: u64 = 10;
+
 impl Lookup {
-    pub(super) fn new(query: Query, deadline: u64) -> Rc<Self> {
+    /// A lookup that is asked at `now` and fails at `deadline`, in ms of nginx's clock.
+    pub(super) fn new(query: Query, now: u64, deadline: u64) -> Rc<Self> {
         Rc::new(Self {
             query,
             deadline,
+            asked: now,
             started: Instant::now(),
             tries: Cell::new(0),
             tried: RefCell::default(),
             carrier: RefCell::new(None),
             value: RefCell::new(None),
-            answer: RefCell::new(None),
-            done: Cell::new(false),
-            waiter: Cell::new(None),
+            answer: OnceCell::new(),
+            waiters: RefCell::default(),
         })
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.done.get()
+        self.answer.get().is_some()
     }
 
-    /// Sets who waits for the answer.
-    ///
-    /// # Safety
-    /// `r` must stay live until the answer is there or `abandon` was called.
-    pub(super) unsafe fn wait(&self, r: *mut ngx_http_request_t, resume: Resume) {
-        self.waiter.set(Some((r, resume)));
+    /// Whether a request that asks this at `now` may share the answer: the store has not been asked yet, or just now.
+    pub(super) fn serves(&self, query: &Query, now: u64) -> bool {
+        !self.is_done()
+            && self.query.covers(query)
+            && (now < self.asked + SHARED_WITHIN || !self.is_written())
     }
 
-    /// The request is gone: the answer is read and dropped.
-    pub(super) fn abandon(&self) {
-        self.waiter.set(None);
+    fn is_written(&self) -> bool {
+        let carrier = self.carrier.borrow();
+        carrier.as_ref().is_none_or(|carrier| carrier.connection.has_written(carrier.commands))
     }
 
-    /// The answer, once.
-    pub(super) fn take_answer(&self) -> Option<Answer> {
-        self.answer.borrow_mut().take()
-    }
-
-    pub(super) fn carry(&self, connection: &Rc<Connection>, answered: u64) {
-        *self.carrier.borrow_mut() = Some((Rc::clone(connection), answered));
+    pub(super) fn carry(&self, carrier: Carrier) {
+        *self.carrier.borrow_mut() = Some(carrier);
         *self.value.borrow_mut() = None;
     }
 
     /// Whether this connection carries it.
     pub(super) fn is_carried_by(&self, connection: &Rc<Connection>) -> bool {
         let carrier = self.carrier.borrow();
-        carrier.as_ref().is_some_and(|(carrier, _)| Rc::ptr_eq(carrier, connection))
+        carrier.as_ref().is_some_and(|carrier| Rc::ptr_eq(&carrier.connection, connection))
     }
 
-    /// The connection that carries it and its number of replies then; it is carried no longer.
-    pub(super) fn drop_carrier(&self) -> Option<(Rc<Connection>, u64)> {
+    /// What carried it; it is carried no longer.
+    pub(super) fn drop_carrier(&self) -> Option<Carrier> {
         self.carrier.borrow_mut().take()
     }
 
-    /// Ends the lookup. Returns who is to be resumed; nothing that the caller holds may be borrowed then.
-    pub(super) fn finish(
-        &self,
-        fetched: Fetched<'static>,
-        ttl: Option<Ttl>,
-        server: Option<usize>,
-    ) -> Option<(*mut ngx_http_request_t, Resume)> {
-        self.done.set(true);
+    /// Ends the lookup. Its waiters are to be resumed then, see [`Self::next_waiter`].
+    pub(super) fn finish(&self, outcome: Outcome, ttl: Option<Ttl>, server: Option<usize>) {
         let elapsed = self.started.elapsed();
-        *self.answer.borrow_mut() = Some(Answer { fetched, ttl, server, elapsed });
-        self.waiter.take()
+        let _ = self.answer.set(Rc::new(Answer { outcome, ttl, server, elapsed }));
+    }
+
+    /// A request that waits for the lookup, which it does not any more. The caller resumes it with nothing borrowed:
+    /// that may make others leave.
+    pub(super) fn next_waiter(&self) -> Option<Waiter> {
+        let mut waiters = self.waiters.borrow_mut();
+        while let Some(last) = waiters.pop() {
+            if last.is_some() {
+                return last;
+            }
+        }
+        None
     }
 }
 
-/// An answer for a lookup that failed.
-pub(super) fn failed(failure: &Failure) -> Fetched<'static> {
-    Fetched::Failed(failure.clone())
+/// A request's share of a lookup. Dropping it leaves the lookup to whoever else waits.
+pub(super) struct Ticket {
+    lookup: Rc<Lookup>,
+    /// Of the request among the waiters.
+    place: Cell<Option<usize>>,
+}
+
+impl Ticket {
+    pub(super) fn of(lookup: &Rc<Lookup>) -> Self {
+        Self { lookup: Rc::clone(lookup), place: Cell::new(None) }
+    }
+
+    /// The answer, once it is there.
+    pub(super) fn answer(&self) -> Option<Rc<Answer>> {
+        self.lookup.answer.get().map(Rc::clone)
+    }
+
+    /// Sets the request that is resumed when the answer is there.
+    ///
+    /// # Safety
+    /// `r` must stay live until then, or until the ticket is dropped.
+    pub(super) unsafe fn wait(&self, r: *mut ngx_http_request_t, resume: Resume) {
+        let mut waiters = self.lookup.waiters.borrow_mut();
+        let place = self.place.get().unwrap_or(waiters.len());
+        match waiters.get_mut(place) {
+            Some(waiter) => *waiter = Some((r, resume)),
+            None => {
+                self.place.set(Some(waiters.len()));
+                waiters.push(Some((r, resume)));
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let place = self.place.get();
+        let mut waiters = self.lookup.waiters.borrow_mut();
+        if let Some(waiter) = place.and_then(|place| waiters.get_mut(place)) {
+            *waiter = None;
+        }
+    }
+}
+
+/// The outcome of a lookup that failed.
+pub(super) fn failed(failure: &Failure) -> Outcome {
+    Outcome::Failed(failure.clone())
 }

@@ -277,8 +277,8 @@ impl StoreServers {
         server: usize,
         same: bool,
     ) {
-        if let Some((connection, _)) = lookup.drop_carrier() {
-            connection.release();
+        if let Some(carrier) = lookup.drop_carrier() {
+            carrier.connection.release();
         }
         if !same {
             lookup.tried.borrow_mut().insert(server);

@@ -326,7 +326,7 @@ fn json<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn raw<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.with_result(|result| match &result.stored {
+    view.with_result(|result| match result.stored.as_deref() {
         Some(Stored::Text(raw)) if result.status == Status::Found => Some(Cow::Owned(raw.clone())),
         _ => None,
     })

@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use redis::Value;
 
 use super::error::Failure;
 use super::resp::Reply;
 use super::server_error::Code;
+use crate::stored::{Fields, Stored};
 
 /// What a `GET` or `HGETALL` brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +18,7 @@ pub enum Fetched<'b> {
     /// The session as it is stored; borrowed from the read buffer if it came in one piece.
     Value(Cow<'b, [u8]>),
     /// The fields and values of a hash.
-    Hash(Vec<(Vec<u8>, Vec<u8>)>),
+    Hash(Fields),
     /// No such key.
     Missing,
     /// The key holds something else than what was asked for.
@@ -25,6 +27,34 @@ pub enum Fetched<'b> {
     TooLarge(u64),
     /// The store did not answer.
     Failed(Failure),
+}
+
+/// What became of a lookup, as it is kept and shared.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The session as it is stored.
+    Found(Rc<Stored>),
+    /// No such key.
+    Missing,
+    /// The key holds something else than what was asked for.
+    WrongType,
+    /// The session has this many bytes, more than `max_size`.
+    TooLarge(u64),
+    /// The store did not answer.
+    Failed(Failure),
+}
+
+impl From<Fetched<'_>> for Outcome {
+    fn from(fetched: Fetched<'_>) -> Self {
+        match fetched {
+            Fetched::Value(value) => Self::Found(Rc::new(Stored::Text(value.into_owned()))),
+            Fetched::Hash(fields) => Self::Found(Rc::new(Stored::Hash(fields))),
+            Fetched::Missing => Self::Missing,
+            Fetched::WrongType => Self::WrongType,
+            Fetched::TooLarge(bytes) => Self::TooLarge(bytes),
+            Fetched::Failed(failure) => Self::Failed(failure),
+        }
+    }
 }
 
 /// The life left to a key.
@@ -66,7 +96,7 @@ pub fn classify_hgetall(reply: Reply<'_>) -> Fetched<'_> {
     }
 }
 
-fn pairs(parts: Vec<Value>) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+fn pairs(parts: Vec<Value>) -> Option<Fields> {
     let mut fields = Vec::with_capacity(parts.len() / 2);
     let mut parts = parts.into_iter();
     while let Some(name) = parts.next() {
