@@ -32,11 +32,16 @@ pub(super) struct Watch {
     /// Those whose master is looked for.
     servers: &'static StoreServers,
     belief: RefCell<belief::Sentinels>,
-    /// By Sentinel: the connection, once it serves.
-    talks: RefCell<Vec<Option<(Rc<Connection>, Talk)>>>,
+    /// By Sentinel, as long as it has a connection that serves.
+    conversations: RefCell<Vec<Option<Conversation>>>,
     /// How the log calls the last master.
     last: RefCell<Option<Rc<str>>>,
     rest: OnceCell<Rest>,
+}
+
+struct Conversation {
+    connection: Rc<Connection>,
+    talk: Talk,
 }
 
 /// What points back to it.
@@ -60,7 +65,7 @@ impl Watch {
             log,
             servers,
             belief: RefCell::new(belief::Sentinels::new(count)),
-            talks: RefCell::new((0..count).map(|_| None).collect()),
+            conversations: RefCell::new((0..count).map(|_| None).collect()),
             last: RefCell::new(None),
             rest: OnceCell::new(),
         }));
@@ -89,23 +94,24 @@ impl Watch {
     pub(super) fn ready(&self, connection: &Rc<Connection>) {
         let sentinel = connection.server();
         self.belief.borrow_mut().ready(sentinel, now());
-        if let Some(place) = self.talks.borrow_mut().get_mut(sentinel) {
-            *place = Some((Rc::clone(connection), Talk::new(&self.master)));
+        if let Some(place) = self.conversations.borrow_mut().get_mut(sentinel) {
+            let (connection, talk) = (Rc::clone(connection), Talk::new(&self.master));
+            *place = Some(Conversation { connection, talk });
         }
         self.ask(sentinel);
         self.go_on_soon();
     }
 
     fn ask(&self, sentinel: usize) {
-        if let Some(Some((connection, talk))) = self.talks.borrow_mut().get_mut(sentinel) {
-            connection.say(|out| talk.ask(out));
+        if let Some(Some(with)) = self.conversations.borrow_mut().get_mut(sentinel) {
+            with.connection.say(|out| with.talk.ask(out));
         }
     }
 
     /// A Sentinel says something. On failure its connection is to be closed.
     pub(super) fn hear(&self, sentinel: usize, reply: Reply<'_>) -> Result<(), Failure> {
-        let heard = match self.talks.borrow_mut().get_mut(sentinel) {
-            Some(Some((_, talk))) => talk.take(reply).map_err(Failure::from)?,
+        let heard = match self.conversations.borrow_mut().get_mut(sentinel) {
+            Some(Some(with)) => with.talk.take(reply)?,
             _ => return Err(Failure::Unexpected),
         };
         let mut belief = self.belief.borrow_mut();
@@ -135,7 +141,7 @@ impl Watch {
 
     /// There is no connection to a Sentinel any more.
     pub(super) fn lost(&self, sentinel: usize, failure: &Failure) {
-        if let Some(place) = self.talks.borrow_mut().get_mut(sentinel) {
+        if let Some(place) = self.conversations.borrow_mut().get_mut(sentinel) {
             *place = None;
         }
         if self.belief.borrow_mut().lost(sentinel, now(), random()) {
@@ -224,16 +230,18 @@ impl Watch {
                     }
                 }
                 Step::Ask(sentinel) => self.ask(sentinel),
-                Step::Close(sentinel) => {
-                    let talk = self.talks.borrow_mut().get_mut(sentinel).and_then(Option::take);
-                    match talk.filter(|(connection, _)| connection.is_open()) {
-                        Some((connection, _)) => connection.fail(&Failure::Timeout),
-                        None => self.lost(sentinel, &Failure::Timeout),
-                    }
-                }
+                Step::Close(sentinel) => self.close(sentinel),
                 Step::At(time) => return event.arm(time.saturating_sub(now())),
                 Step::Nothing => return event.disarm(),
             }
+        }
+    }
+
+    fn close(&self, sentinel: usize) {
+        let with = self.conversations.borrow_mut().get_mut(sentinel).and_then(Option::take);
+        match with.filter(|with| with.connection.is_open()) {
+            Some(with) => with.connection.fail(&Failure::Timeout),
+            None => self.lost(sentinel, &Failure::Timeout),
         }
     }
 
@@ -242,7 +250,7 @@ impl Watch {
     /// # Safety
     /// Nothing may use it from now on: nginx runs no events and no requests any more.
     pub(super) unsafe fn stop(&'static self) {
-        self.talks.take();
+        self.conversations.take();
         // SAFETY: `start` leaked both, and the caller vouches that this is their last use. The event is disarmed
         // as it is dropped.
         unsafe {

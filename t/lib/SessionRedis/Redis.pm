@@ -33,7 +33,7 @@ sub unix_url ($self, $database = 0) { return 'redis+unix://' . $self->socket . "
 sub cmd ($self, @words) {
     my $kept  = $self->{client};
     my $reply = eval { $self->ask_once(@words) };
-    $reply = eval { $self->ask_once(@words) } if $@ && !ref $@ && $kept;
+    $reply = eval { $self->ask_once(@words) } if $kept && $@ =~ /\A(?:writing to Redis|Redis closed)/;
     die $@ if $@;
     return $reply;
 }
