@@ -116,6 +116,9 @@ for my $round (1 .. $rounds) {
         my $steady = steady($nginx, '/touch');
         $new->cmd('PEXPIRE', key(1), 10_000);
         $old->thaw;
+        # What it was sent before the failover it reads now.
+        $old->cmd('PING');
+        sleep 0.3;
         $old->cmd('CONFIG', 'RESETSTAT');
         wait_for(sub { $old->cmd('ROLE')->[0] eq 'slave' }, seconds => 30, what => 'the old master as a replica');
         sleep 0.5;

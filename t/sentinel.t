@@ -101,7 +101,7 @@ subtest 'lookups before the first answer' => sub {
     my $dns    = fake_dns('late.test' => { delay => 4, to => ['127.0.0.1'] });
     my $nginx  = sentinel_nginx("late.test:$port", store => 'resolver 127.0.0.1:' . $dns->port . ' ipv6=off; timeout 10s; max_pending 3;');
     my @open  = map { open_connection($nginx->port) } 1 .. 5;
-    syswrite $_, request('/need', 1) for @open;
+    syswrite $open[$_], request('/need', $_ + 1) for 0 .. 4;
     my @answers = map { read_response($_, timeout => 1) } @open[3, 4];
     is_deeply([map { $_->{code} } @answers], [503, 503], 'over max_pending they fail at once');
     is(read_response($open[0], timeout => 0.1)->{timed_out}, 1, 'the others wait');
