@@ -23,6 +23,13 @@ sub fake_sentinel ($port, %on) {
     return fake_redis(on => { SessionRedis::Sentinel::says('127.0.0.1', $port), %on });
 }
 
+# It says that the master is there from now on.
+sub switches ($fake, $host, $port) {
+    $fake->on(SessionRedis::Sentinel::says($host, $port));
+    $fake->push_bytes(SessionRedis::Sentinel::switch_event($host, $port));
+    return;
+}
+
 sub at (@fakes) { return join ' ', map { '127.0.0.1:' . $_->port } @fakes }
 
 sub calm ($nginx, $what = 'nothing worse') {
@@ -153,7 +160,7 @@ subtest 'one Sentinel of three is wrong' => sub {
         is_deeply([keys %got], ["user=u1\n"], $what);
     };
     $ask->('from the start');
-    $fake->push_bytes(SessionRedis::Sentinel::switch_event('127.0.0.1', $other->port));
+    switches($fake, '127.0.0.1', $other->port);
     sleep 0.3;
     $ask->('when it says that the master has changed');
     $fake->on(SENTINEL => null());
@@ -171,7 +178,7 @@ subtest 'a Sentinel that names a replica' => sub {
     until_status($nginx, '/need', 1, 503);
     wait_for(sub { lines_like($nginx, qr/\[error\].*session store "s" is down: server is a replica, not the master, server: 127\.0\.0\.1:\d+/) }, what => 'a line');
     is(get($nginx, '/need', 1)->{code}, 503, 'it is not asked');
-    $fake->push_bytes(SessionRedis::Sentinel::switch_event('127.0.0.1', $master->port));
+    switches($fake, '127.0.0.1', $master->port);
     cmp_ok(until_found($nginx, 1), '<', 2, 'the master is, as soon as it is named');
     is_deeply($replica->info('commandstats')->{cmdstat_get}, $before, 'no session was read from the replica');
 
@@ -241,7 +248,7 @@ subtest 'names, resolved at run time' => sub {
     $nginx = sentinel_nginx(at($fake), store => $resolver);
     is(header(get($nginx, '/need', 1), 'X-Server'), 'redis1.test:' . $master->port, 'of the master');
     for my $number (2 .. 40) {
-        $fake->push_bytes(SessionRedis::Sentinel::switch_event("redis$number.test", $master->port));
+        switches($fake, "redis$number.test", $master->port);
         my $name = "redis$number.test:" . $master->port;
         eval { wait_for(sub { header(get($nginx, '/need', $number % 9 + 1), 'X-Server') eq $name }) } or return fail("stuck before $name");
     }

@@ -217,6 +217,11 @@ impl Sentinels {
     /// Whether something else is to be believed at `now` (ms). To be asked after each report, and when
     /// [`Self::next`] says so.
     pub fn verdict(&mut self, now: u64, in_trouble: bool) -> Option<Verdict> {
+        if !in_trouble {
+            // It may have been a replica once, but serves as the master now.
+            let believed = self.believed.as_ref();
+            self.refuted.retain(|refuted| Some(refuted) != believed);
+        }
         let Some((address, count, by)) = self.favourite(in_trouble) else {
             self.candidate_since = None;
             let is_news = self.believed.is_none() && !self.is_any_asked() && !self.said_nobody;
@@ -429,6 +434,16 @@ mod tests {
         assert_eq!(sentinels.verdict(2000, true), master(5, 0), "of two replicas the one of most");
         sentinels.switched(0, host(6));
         assert_eq!(sentinels.verdict(2000, true), master(6, 0), "it may have been promoted since");
+    }
+
+    #[test]
+    fn a_replica_that_was_promoted_is_a_master_like_any() {
+        let mut sentinels = answered(&[5, 5, 5]);
+        sentinels.refute();
+        assert_eq!(sentinels.verdict(10, true), None);
+        assert_eq!(sentinels.verdict(20, false), None, "it does well now");
+        sentinels.switched(2, host(6));
+        assert_eq!(sentinels.verdict(1000, true), None, "one against two");
     }
 
     #[test]
