@@ -20,7 +20,8 @@ use constant SOON => 2;
 
 # A topology of its own for each, since it takes Sentinels long to put one in order again.
 sub whole (%how) {
-    my $topology = SessionRedis::Sentinel->start;
+    my $after = delete $how{down_after};
+    my $topology = SessionRedis::Sentinel->start($after ? (down_after => $after) : ());
     put_sessions($topology->master, 1, 9);
     $topology->replicated;
     my $nginx = session_nginx(store => 'sentinel mymaster ' . $topology->hosts . ';', life => 1, %how);
@@ -74,7 +75,7 @@ sub asked ($server) {
 my %nothing = (get => 0, pttl => 0, pexpire => 0, del => 0);
 
 subtest 'a failover by plan' => sub {
-    my ($topology, $nginx) = whole();
+    my ($topology, $nginx) = whole(down_after => 30_000);
     my $old = $topology->master;
     my ($new, $elected, $sum, $took) = failover($topology, $nginx, 'by plan', sub ($) { $topology->ask(0, 'SENTINEL', 'FAILOVER', 'mymaster') });
     is_deeply($sum->{failed}, {}, 'nobody notices') or diag explain $sum;
@@ -130,7 +131,7 @@ for my $round (1 .. $rounds) {
 }
 
 subtest 'a session that the replicas do not have yet' => sub {
-    my ($topology, $nginx) = whole();
+    my ($topology, $nginx) = whole(down_after => 30_000);
     my $master  = $topology->master;
     my @replicas = $topology->others($master);
     $_->freeze for @replicas;

@@ -37,7 +37,8 @@ sub calm ($nginx, $what = 'nothing worse') {
     return;
 }
 
-my $topology = SessionRedis::Sentinel->start;
+# No failover is wanted here, however slow the machine is.
+my $topology = SessionRedis::Sentinel->start(down_after => 60_000);
 my $master   = $topology->master;
 put_sessions($master, 1, 9);
 $topology->replicated;
@@ -193,7 +194,7 @@ subtest 'a Sentinel that names a replica' => sub {
 subtest 'who the Sentinels want, and who the master' => sub {
     my ($sentinel_pw, $redis_pw) = ('s3cret-Of/sentinels', 'an0ther-Of/redis');
     my $guarded = SessionRedis::Sentinel->start(
-        replicas => 1, password => $redis_pw, sentinel_password => $sentinel_pw,
+        down_after => 60_000, replicas => 1, password => $redis_pw, sentinel_password => $sentinel_pw,
         sentinel_users => ["user nginx on >watch-$sentinel_pw allchannels -\@all +auth +sentinel|get-master-addr-by-name +subscribe +unsubscribe"],
     );
     put_sessions($guarded->master, 1, 3);
