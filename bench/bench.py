@@ -37,6 +37,7 @@ class Variant:
 VARIANTS = {
     "module-express": Variant("this module, Express (signed cookie, JSON)", "module-express", needs="module"),
     "module-php": Variant("this module, PHP", "module-php", framework="php", needs="module"),
+    "module-tls": Variant("this module, PHP, Redis over TLS", "module-tls", framework="php", needs="module"),
     "lua": Variant("OpenResty Lua, keepalive, cjson", "lua", needs="lua"),
     "auth_request": Variant("auth_request and a Node service", "auth_request", needs="auth"),
     "control": Variant("the floor again (control)", "floor"),

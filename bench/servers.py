@@ -24,7 +24,7 @@ class Servers:
     def __init__(self, nginx):
         self.nginx = nginx
         self.children = []
-        self.ports = {name: free_port() for name in ("REDIS", "BACKEND", "AUTH")}
+        self.ports = {name: free_port() for name in ("REDIS", "REDIS_TLS", "BACKEND", "AUTH")}
 
     def __enter__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="session-redis-bench."))
@@ -43,8 +43,14 @@ class Servers:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def redis(self):
-        """Starts Redis without persistence. Answers its process id."""
+        """Starts Redis without persistence, and with a port for TLS besides. Answers its process id."""
+        key, certificate = self.dir / "redis.key", self.dir / "redis.crt"
+        make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        make += ["-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+        subprocess.run(make, check=True, stdin=subprocess.DEVNULL, capture_output=True)
         command = ["redis-server", "--port", str(self.ports["REDIS"]), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.dir)]
+        command += ["--tls-port", str(self.ports["REDIS_TLS"]), "--tls-auth-clients", "no"]
+        command += ["--tls-key-file", str(key), "--tls-cert-file", str(certificate), "--tls-ca-cert-file", str(certificate)]
         return self.start("redis", command, self.ports["REDIS"])
 
     def backend(self):

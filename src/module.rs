@@ -29,6 +29,7 @@ mod store_block;
 mod store_servers;
 mod template;
 mod throttle;
+mod tls;
 mod variables;
 
 use core::ffi::{c_char, c_void};

@@ -17,3 +17,4 @@ pub mod role;
 pub mod sentinel;
 pub mod server_error;
 pub mod servers;
+pub mod tls;

@@ -17,6 +17,7 @@ my $password = file_of("hunter2\n");
 for my $line (
     "$sentinel;", 'sentinel mymaster 127.0.0.1;', 'sentinel my-master_1.eu 127.0.0.1:1 127.0.0.1:2 [::1]:26379 [::2];',
     "$sentinel; sentinel_username web; sentinel_password_file $password;", "$sentinel; sentinel_ssl off;",
+    "$sentinel; sentinel_ssl on;", "$sentinel; sentinel_ssl on; ssl_verify off;", "$sentinel; ssl on; ssl_name redis.example; sentinel_ssl on;",
     "$sentinel; username web; password secret; database 3;", "$sentinel; connections 4; retry 0; timeout 1s;",
     'sentinel mymaster s1.example.org s2.example.org:26380; resolver 127.0.0.1;',
 ) {
@@ -41,7 +42,8 @@ for my $case (
     ["$sentinel;\nsentinel_password_file /nonexistent", '"sentinel_password_file" directive: cannot read "/nonexistent": No such file or directory (os error 2)'],
     ["$sentinel;\nsentinel_password_file $password;\nsentinel_password_file $password", '"sentinel_password_file" directive: is duplicate'],
     ["$sentinel;\nsentinel_ssl maybe",   '"sentinel_ssl" directive: "maybe" is neither "on" nor "off"'],
-    ["$sentinel;\nsentinel_ssl on",      '"sentinel_ssl" directive: TLS to Sentinels is not supported yet'],
+    ["$sentinel;\nsentinel_ssl on;\nsentinel_ssl on", '"sentinel_ssl" directive: is duplicate'],
+    ["$sentinel;\nssl_name redis.example", '"ssl_name" directive: the store is spoken to without TLS; write "rediss://" in its url, or "ssl on"'],
 ) {
     my ($lines, $message) = @$case;
     refused($lines =~ s/\n/ /gr, $message, in_store("$lines; #!"));

@@ -57,12 +57,15 @@ for my $directive (sort keys %wrong) {
 }
 
 # Urls.
-my $known = 'known: redis://[user@]host[:port][/db], redis+unix:///path[?db=n]';
+my $known = 'known: redis://[user@]host[:port][/db], rediss://… (TLS), redis+unix:///path[?db=n]';
 for my $case (
     ['127.0.0.1:6379',                 "not a store url; $known"],
     ['session_redis',                  "not a store url; $known"],
     ['http://127.0.0.1',               "unknown scheme \"http\" in a store url; $known"],
-    ['rediss://127.0.0.1',             qr/^"server" directive: unknown scheme "rediss" in a store url/],
+    ['redisss://127.0.0.1',            qr/^"server" directive: unknown scheme "redisss" in a store url/],
+    ['rediss+unix:///run/redis.sock',  qr/^"server" directive: unknown scheme "rediss\+unix" in a store url/],
+    ['rediss://',                      "no host in a store url; $known"],
+    ['rediss://127.0.0.1/one',         'database in a store url must be a number, as in redis://host/1'],
     ['redis://',                       "no host in a store url; $known"],
     ['redis://:6379',                  "no host in a store url; $known"],
     ['redis://127.0.0.1:0',            'port in a store url must be a number from 1 to 65535'],

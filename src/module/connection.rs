@@ -11,8 +11,8 @@ use nginx_sys::{
     getsockopt, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno,
     ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting, ngx_handle_read_event,
     ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t, ngx_post_event,
-    ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_set_errno, ngx_str_t,
-    socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
+    ngx_posted_events, ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t,
+    ngx_set_errno, ngx_str_t, socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
 };
 
 use super::address::{SocketAddress, Target};
@@ -20,6 +20,7 @@ use super::event::{now, Event};
 use super::lookup::{Carrier, Lookup, Query};
 use super::resolver;
 use super::store_servers::StoreServers;
+use super::tls::TlsLink;
 use crate::store::command;
 use crate::store::dialogue::Dialogue;
 use crate::store::error::Failure;
@@ -28,6 +29,7 @@ use crate::store::fetched::{
 };
 use crate::store::resp::{Reader, Reply};
 use crate::store::role::{classify_role, Role};
+use crate::store::tls::TlsFailure;
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
@@ -40,6 +42,8 @@ const SPARE: usize = 64 * 1024;
 enum State {
     Resolving,
     Connecting,
+    /// TLS is agreed on, before anything is said.
+    Securing,
     Handshake,
     Ready,
     Closed,
@@ -67,6 +71,9 @@ pub(super) struct Connection {
     probe: Cell<bool>,
     state: Cell<State>,
     link: Cell<*mut ngx_connection_t>,
+    tls: Option<Rc<TlsLink>>,
+    /// The server has said something.
+    heard: Cell<bool>,
     pub(super) resolving: Cell<*mut ngx_resolver_ctx_t>,
     /// Why an address that the resolver had at hand could not be connected to.
     pub(super) unresolved: RefCell<Option<Failure>>,
@@ -108,6 +115,8 @@ impl Connection {
         probe: bool,
     ) -> Result<Rc<Self>, Failure> {
         let target = servers.target(server).ok_or(Failure::NoServer)?;
+        let link = |tls| TlsLink::new(tls, target.name(), servers.quiet_log());
+        let tls = servers.tls().map(link);
         let connection = Rc::new(Self {
             servers,
             server,
@@ -115,6 +124,8 @@ impl Connection {
             probe: Cell::new(probe),
             state: Cell::new(State::Resolving),
             link: Cell::new(ptr::null_mut()),
+            tls,
+            heard: Cell::new(false),
             resolving: Cell::new(ptr::null_mut()),
             unresolved: RefCell::new(None),
             dialogue: RefCell::new(None),
@@ -205,7 +216,7 @@ impl Connection {
         peer.socklen = address.len();
         peer.name = &mut name;
         peer.get = Some(ngx_event_get_peer);
-        peer.log = self.servers.quiet_log();
+        peer.log = self.tls.as_ref().map_or(self.servers.quiet_log(), |tls| tls.log());
 
         self.state.set(State::Connecting);
         ngx_set_errno(0);
@@ -231,13 +242,53 @@ impl Connection {
             ngx_add_timer((*link).write, self.servers.connect_timeout() as ngx_msec_t);
         }
         self.note_waiting();
-        if rc == NGX_OK as ngx_int_t {
-            self.connected();
+        match (rc == NGX_OK as ngx_int_t, &self.tls) {
+            (true, None) => self.log_in(),
+            // Whoever opens the connection is not called back within the call.
+            // SAFETY: the connection is open; closing it takes the event out of the queue.
+            (true, Some(_)) => unsafe {
+                ngx_post_event((*link).write, &raw mut ngx_posted_events);
+            },
+            (false, _) => {}
         }
         Ok(())
     }
 
+    /// An address has taken the connection.
     fn connected(self: &Rc<Self>) {
+        let Some(tls) = &self.tls else { return self.log_in() };
+        self.state.set(State::Securing);
+        // SAFETY: the connection is open, and was opened with this log.
+        match unsafe { tls.begin(self.link.get()) } {
+            Ok(()) => self.secure(),
+            Err(failure) => self.connect_failed(failure),
+        }
+    }
+
+    /// Goes on with the handshake of TLS.
+    fn secure(self: &Rc<Self>) {
+        let (Some(tls), link) = (&self.tls, self.link.get()) else { return };
+        // SAFETY: the connection is open, and its handshake has begun. nginx would go on with it by handlers of
+        // its own; ours look for the end of the worker too.
+        let secured = unsafe {
+            let secured = tls.shake_hands(link);
+            (*(*link).read).handler = Some(on_read);
+            (*(*link).write).handler = Some(on_write);
+            secured
+        };
+        match secured {
+            Ok(false) => {}
+            Ok(true) => {
+                self.log_in();
+                // What came with the end of the handshake is in OpenSSL's buffer, of which no event tells.
+                self.read_or_fail();
+            }
+            Err(failure) => self.connect_failed(failure),
+        }
+    }
+
+    /// Says who we are.
+    fn log_in(self: &Rc<Self>) {
         let mut output = self.output.borrow_mut();
         let login = self.servers.login();
         let dialogue = Dialogue::begin(&login, self.probe.get(), &mut output.handshake);
@@ -379,7 +430,7 @@ impl Connection {
                             false => Err(Failure::Broken(ngx_errno())),
                         };
                     }
-                    _ => return Err(Failure::Broken(ngx_errno())),
+                    _ => return Err(self.broken()),
                 }
             }
             *sent = 0;
@@ -390,6 +441,12 @@ impl Connection {
             self.written.set(self.answered.get() + self.slots.borrow().len() as u64);
         }
         Ok(())
+    }
+
+    fn read_or_fail(self: &Rc<Self>) {
+        if let Err(failure) = self.read() {
+            self.fail(&failure);
+        }
     }
 
     /// Reads what is there and hands it out. May run requests, and so end with the connection closed.
@@ -406,6 +463,7 @@ impl Connection {
             match usize::try_from(n) {
                 Ok(0) => return Err(Failure::Closed),
                 Ok(n) => {
+                    self.heard.set(true);
                     // SAFETY: `recv` has written n bytes.
                     let input = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast(), n) };
                     self.digest(input)?;
@@ -418,7 +476,7 @@ impl Connection {
                         false => Err(Failure::Broken(ngx_errno())),
                     };
                 }
-                Err(_) => return Err(Failure::Broken(ngx_errno())),
+                Err(_) => return Err(self.broken()),
             }
         }
         if let Some(link) = ptr::NonNull::new(self.link.get()) {
@@ -426,6 +484,13 @@ impl Connection {
             unsafe { ngx_post_event((*link.as_ptr()).read, &raw mut ngx_posted_next_events) };
         }
         Ok(())
+    }
+
+    /// Why reading or writing failed.
+    fn broken(&self) -> Failure {
+        let errno = ngx_errno();
+        let by_tls = self.tls.as_ref().and_then(|tls| tls.broke(self.heard.get()));
+        by_tls.unwrap_or(Failure::Broken(errno))
     }
 
     fn digest(self: &Rc<Self>, mut input: &[u8]) -> Result<(), Failure> {
@@ -576,6 +641,8 @@ impl Connection {
             || (failure.is_about_password()
                 && self.servers.has_newer_password(self.password.borrow().as_deref()));
         let slots = self.slots.take();
+        let is_idle = slots.is_empty() && failure.is_retryable_on_fresh_connection();
+        let failure = &self.without_a_word(failure);
         self.close();
         self.servers.forget(self);
 
@@ -583,10 +650,7 @@ impl Connection {
             watch.lost(self.server, failure);
         } else if self.probe.replace(false) {
             self.servers.probe_failed(self.server, failure);
-        } else if !again
-            && failure.counts_against_server()
-            && !(slots.is_empty() && matches!(failure, Failure::Closed | Failure::Broken(_)))
-        {
+        } else if !again && !is_idle && failure.counts_against_server() {
             self.servers.server_failed(self.server, failure);
         }
 
@@ -622,6 +686,18 @@ impl Connection {
         owed
     }
 
+    /// The failure, by another name where a server ended a connection without TLS before it had said anything.
+    fn without_a_word(&self, failure: &Failure) -> Failure {
+        let may_want_tls = self.tls.is_none() && !self.target.name().starts_with("unix:");
+        match failure {
+            Failure::Closed if may_want_tls && !self.heard.get() => Failure::Unanswered(0),
+            Failure::Broken(errno) if may_want_tls && !self.heard.get() => {
+                Failure::Unanswered(*errno)
+            }
+            failure => failure.clone(),
+        }
+    }
+
     fn stop_timer(&self) {
         if let Some(link) = ptr::NonNull::new(self.link.get()) {
             // SAFETY: the connection is open, its events with it.
@@ -651,7 +727,12 @@ impl Connection {
         let link = self.link.replace(ptr::null_mut());
         if !link.is_null() {
             // SAFETY: the connection is ours and open; its timers and posted events go with it.
-            unsafe { ngx_close_connection(link) };
+            unsafe {
+                if let Some(tls) = &self.tls {
+                    tls.end(link);
+                }
+                ngx_close_connection(link);
+            }
         }
     }
 
@@ -754,11 +835,10 @@ unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
         connection.servers.client().give_up();
         return connection.retire();
     }
-    if connection.state.get() == State::Connecting {
-        return;
-    }
-    if let Err(failure) = connection.read() {
-        connection.fail(&failure);
+    match connection.state.get() {
+        State::Connecting => return,
+        State::Securing => connection.secure(),
+        _ => connection.read_or_fail(),
     }
     connection.close_if_exiting();
 }
@@ -767,18 +847,18 @@ unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
     // SAFETY: as in `on_read`.
     let (connection, timed_out) =
         unsafe { (connection_of((*event).data.cast()), (*event).timedout() != 0) };
-    let connecting = connection.state.get() == State::Connecting;
-    if timed_out && connecting {
-        return connection.connect_failed(Failure::ConnectTimeout);
-    }
-    if timed_out {
-        return connection.fail(&Failure::ConnectTimeout);
-    }
-    if connecting {
-        match connection.connect_error() {
+    match (connection.state.get(), timed_out) {
+        (State::Connecting, true) => return connection.connect_failed(Failure::ConnectTimeout),
+        (State::Securing, true) => {
+            return connection.connect_failed(Failure::Tls(TlsFailure::Timeout))
+        }
+        (_, true) => return connection.fail(&Failure::ConnectTimeout),
+        (State::Connecting, false) => match connection.connect_error() {
             Some(error) => return connection.connect_failed(Failure::Connect(error)),
             None => connection.connected(),
-        }
+        },
+        (State::Securing, false) => return connection.secure(),
+        _ => {}
     }
     if let Err(failure) = connection.write() {
         connection.fail(&failure);

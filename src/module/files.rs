@@ -37,6 +37,14 @@ pub(super) fn read_password(d: &Directive, name: &str) -> Result<(Vec<u8>, Strin
     Ok((password.to_vec(), name))
 }
 
+/// The full name of a file that nginx will read itself, if it can be read.
+pub(super) fn readable(d: &Directive, name: &str) -> Result<String, ConfigError> {
+    let path = full_name(d, name)?;
+    fs::read(&path)
+        .map_err(|error| ConfigError::new(format!("cannot read \"{path}\": {error}")))?;
+    Ok(path)
+}
+
 /// What a file with a password holds, without the line end; none where it is empty.
 fn password(content: &[u8]) -> Option<&[u8]> {
     let password = content.strip_suffix(b"\n").unwrap_or(content);

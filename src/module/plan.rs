@@ -196,6 +196,11 @@ impl Mistake {
         Self { directive, place: place.clone(), error }
     }
 
+    /// Of a mistake that is reported where it was made.
+    pub(super) fn into_error(self) -> ConfigError {
+        self.error
+    }
+
     pub(super) fn report(&self, cf: *mut ngx_conf_t) -> *mut c_char {
         refuse(cf, self.directive, &self.place, &self.error)
     }

@@ -69,12 +69,13 @@ impl Watch {
             last: RefCell::new(None),
             rest: OnceCell::new(),
         }));
-        // All that a connection to a Sentinel has of its own; its TLS belongs here too.
+        // All that a connection to a Sentinel has of its own.
         let own = Conf {
             targets: conf.targets().to_vec(),
             servers: Servers::none_yet(),
             login: conf.login.clone(),
             password_file: conf.password_file.clone(),
+            tls: conf.tls.clone(),
         };
         let sentinels = StoreServers::new(store, own, servers.client(), log);
         sentinels.set_watched_by(watch);

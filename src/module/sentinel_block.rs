@@ -1,11 +1,13 @@
 //! The directives of a store whose master Sentinels name: `sentinel` and what goes with it.
 
 use core::cell::OnceCell;
+use std::rc::Rc;
 
 use super::address::Target;
 use super::directives::Directive;
 use super::files;
 use super::store_block::fill;
+use super::tls::{must_have_ssl, Tls};
 use crate::config::ConfigError;
 use crate::store::dialogue::Login;
 use crate::store::endpoint::Address;
@@ -18,6 +20,9 @@ pub(super) struct Sentinels {
     /// Who we are there.
     pub(super) login: Login,
     pub(super) password_file: Option<String>,
+    /// They are spoken to over TLS, which is then made of the store's `ssl_…` directives.
+    pub(super) ssl: bool,
+    pub(super) tls: Option<Rc<Tls>>,
     targets: OnceCell<Vec<Target>>,
 }
 
@@ -52,6 +57,8 @@ impl SentinelBlock {
             conf,
             login,
             password_file: self.password_file,
+            ssl: self.ssl.unwrap_or(false),
+            tls: None,
             targets: OnceCell::new(),
         }))
     }
@@ -102,8 +109,6 @@ pub(super) fn set_password_file(
 /// `sentinel_ssl on|off`
 pub(super) fn set_ssl(d: &Directive, block: &mut SentinelBlock) -> Result<(), ConfigError> {
     let ssl = d.flag()?;
-    if ssl {
-        return Err(ConfigError::new("TLS to Sentinels is not supported yet"));
-    }
+    must_have_ssl()?;
     fill(&mut block.ssl, ssl)
 }

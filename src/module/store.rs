@@ -17,6 +17,7 @@ use super::conf::{log_at, MainConf, Place};
 use super::directives::Directive;
 use super::plan::Mistake;
 use super::sentinel_block::Sentinels;
+use super::tls::{Tls, TlsConf};
 use super::SessionRedis;
 use crate::config::{unknown, ConfigError};
 use crate::store::dialogue::Login;
@@ -34,6 +35,8 @@ pub(super) struct Store {
     /// Where the password comes from, with its full name.
     pub(super) password_file: Option<String>,
     pub(super) database: Option<u32>,
+    /// How its servers are spoken to, unless in the clear.
+    pub(super) tls: Option<Rc<Tls>>,
     pub(super) limits: Limits,
     pub(super) own_resolver: Option<*mut ngx_resolver_t>,
     pub(super) place: Place,
@@ -78,6 +81,7 @@ impl Store {
             database: None,
             password: None,
             password_file: None,
+            tls: None,
             limits: Limits::default(),
             own_resolver: None,
             place,
@@ -103,7 +107,11 @@ impl Store {
         if let Some(store) = known {
             return Ok(Rc::clone(store));
         }
-        let store = Rc::new(Self::new(url, d.place()).at(endpoint));
+        let mut store = Self::new(url, d.place()).at(endpoint);
+        store.tls = TlsConf::default()
+            .build(d.cf, store.endpoint.as_ref(), &store.place)
+            .map_err(Mistake::into_error)?;
+        let store = Rc::new(store);
         main.stores.push(Rc::clone(&store));
         Ok(store)
     }

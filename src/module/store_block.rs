@@ -11,16 +11,18 @@ use nginx_sys::{
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ngx_conf_log_error;
 
-use super::conf::{refuse, MainConf, Place};
+use super::conf::{MainConf, Place};
 use super::directives::{directive, milliseconds, once, Directive};
 use super::files;
+use super::plan::Mistake;
 use super::sentinel_block::{self, SentinelBlock};
 use super::store::{Limits, Store};
+use super::tls::TlsConf;
 use crate::config::{unknown, ConfigError};
 use crate::store::endpoint::Endpoint;
 
 /// The directives of the block, in the order of the reference.
-static mut COMMANDS: [ngx_command_t; 17] = [
+static mut COMMANDS: [ngx_command_t; 26] = [
     directive!("server", NGX_CONF_TAKE1, 0, set_server),
     directive!("sentinel", NGX_CONF_1MORE, 0, set_sentinel),
     directive!("sentinel_username", NGX_CONF_TAKE1, 0, set_sentinel_username),
@@ -30,6 +32,25 @@ static mut COMMANDS: [ngx_command_t; 17] = [
     directive!("password", NGX_CONF_TAKE1, 0, set_password),
     directive!("password_file", NGX_CONF_TAKE1, 0, set_password_file),
     directive!("database", NGX_CONF_TAKE1, 0, set_database),
+    directive!("ssl", NGX_CONF_TAKE1, 0, |d, block: &mut Block| block.tls.set_on(d)),
+    directive!("ssl_trusted_certificate", NGX_CONF_TAKE1, 0, |d, block: &mut Block| {
+        block.tls.set_trusted_certificate(d)
+    }),
+    directive!("ssl_verify", NGX_CONF_TAKE1, 0, |d, block: &mut Block| block.tls.set_verify(d)),
+    directive!("ssl_verify_depth", NGX_CONF_TAKE1, 0, |d, block: &mut Block| {
+        block.tls.set_verify_depth(d)
+    }),
+    directive!("ssl_name", NGX_CONF_TAKE1, 0, |d, block: &mut Block| block.tls.set_name(d)),
+    directive!("ssl_certificate", NGX_CONF_TAKE1, 0, |d, block: &mut Block| {
+        block.tls.set_certificate(d)
+    }),
+    directive!("ssl_certificate_key", NGX_CONF_TAKE1, 0, |d, block: &mut Block| {
+        block.tls.set_certificate_key(d)
+    }),
+    directive!("ssl_protocols", NGX_CONF_1MORE, 0, |d, block: &mut Block| {
+        block.tls.set_protocols(d)
+    }),
+    directive!("ssl_ciphers", NGX_CONF_TAKE1, 0, |d, block: &mut Block| block.tls.set_ciphers(d)),
     directive!("resolver", NGX_CONF_1MORE, 0, set_resolver),
     directive!("resolver_timeout", NGX_CONF_TAKE1, 0, set_resolver_timeout),
     directive!("connect_timeout", NGX_CONF_TAKE1, 0, set_connect_timeout),
@@ -49,6 +70,7 @@ struct Block {
     password: Option<Vec<u8>>,
     password_file: Option<String>,
     database: Option<u32>,
+    tls: TlsConf,
     resolver: Option<*mut nginx_sys::ngx_resolver_t>,
     resolver_timeout: Option<u64>,
     connect_timeout: Option<u64>,
@@ -86,22 +108,41 @@ pub(super) fn parse(d: &mut Directive, main: &mut MainConf) -> Result<(), Config
         return Err(ConfigError::new(format!("store \"{name}\" is not usable")));
     }
 
-    match block.into_store(&name, &place) {
+    match block.into_store(d.cf, &name, &place) {
         Ok(store) => {
             main.stores.push(Rc::new(store));
             Ok(())
         }
-        Err(error) => {
+        Err(mistake) => {
             // The block is read to its end, but it begins where the mistake is looked for.
-            refuse(d.cf, "session_redis_store", &place, &error);
+            mistake.report(d.cf);
             d.reported = true;
-            Err(error)
+            Err(mistake.into_error())
         }
     }
 }
 
 impl Block {
-    fn into_store(self, name: &str, place: &Place) -> Result<Store, ConfigError> {
+    fn into_store(
+        mut self,
+        cf: *mut ngx_conf_t,
+        name: &str,
+        place: &Place,
+    ) -> Result<Store, Mistake> {
+        let tls = std::mem::take(&mut self.tls);
+        let mut store = self
+            .into_plain_store(name, place)
+            .map_err(|error| Mistake::new("session_redis_store", place, error))?;
+        match &mut store.sentinels {
+            Some(sentinels) => {
+                (store.tls, sentinels.tls) = tls.build_with_sentinels(cf, sentinels.ssl, place)?;
+            }
+            None => store.tls = tls.build(cf, store.endpoint.as_ref(), place)?,
+        }
+        Ok(store)
+    }
+
+    fn into_plain_store(self, name: &str, place: &Place) -> Result<Store, ConfigError> {
         let mut store = Store::new(name, place.clone());
         store.sentinels = self.sentinel.finish()?;
         match (self.server, &store.sentinels) {
@@ -282,7 +323,7 @@ fn time(d: &Directive) -> Result<u64, ConfigError> {
     }
 }
 
-fn number(d: &Directive, min: u64, max: u64) -> Result<u64, ConfigError> {
+pub(super) fn number(d: &Directive, min: u64, max: u64) -> Result<u64, ConfigError> {
     match d.args[0].parse::<u64>() {
         Ok(number) if (min..=max).contains(&number) => Ok(number),
         _ => {

@@ -21,6 +21,7 @@ use super::event::{now, Event};
 use super::files;
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
+use super::tls::Tls;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
 use crate::store::resp;
@@ -39,6 +40,7 @@ pub(super) struct StoreServers {
     connections: RefCell<Vec<Vec<Rc<Connection>>>>,
     login: RefCell<Login>,
     password_file: Option<String>,
+    tls: Option<Rc<Tls>>,
     /// When the password file was read last, in ms, and whether the log was told that it cannot be.
     password_read: Cell<Option<u64>>,
     said_unreadable: Cell<bool>,
@@ -64,6 +66,7 @@ pub(super) struct Conf {
     pub(super) servers: Servers,
     pub(super) login: Login,
     pub(super) password_file: Option<String>,
+    pub(super) tls: Option<Rc<Tls>>,
 }
 
 /// A worker reads the password file again after this time at the earliest, in ms.
@@ -78,15 +81,16 @@ impl StoreServers {
     ) -> &'static Self {
         let login = store.login();
         let password_file = store.password_file.clone();
+        let tls = store.tls.clone();
         if let Some(sentinels) = &store.sentinels {
             let (targets, none_yet) = (Vec::new(), Servers::none_yet());
-            let conf = Conf { targets, servers: none_yet, login, password_file };
+            let conf = Conf { targets, servers: none_yet, login, password_file, tls };
             let servers = Self::new(store, conf, client, log);
             servers.follow(sentinels, store);
             return servers;
         }
         let (targets, known) = (store.targets(), Servers::new(store.servers()));
-        Self::new(store, Conf { targets, servers: known, login, password_file }, client, log)
+        Self::new(store, Conf { targets, servers: known, login, password_file, tls }, client, log)
     }
 
     /// Servers that are not asked anything yet.
@@ -108,6 +112,7 @@ impl StoreServers {
             targets: RefCell::new(conf.targets.into_iter().map(Rc::new).collect()),
             login: RefCell::new(conf.login),
             password_file: conf.password_file,
+            tls: conf.tls,
             password_read: Cell::new(None),
             said_unreadable: Cell::new(false),
             limits: store.limits,
@@ -137,6 +142,10 @@ impl StoreServers {
 
     pub(super) fn login(&self) -> Ref<'_, Login> {
         self.login.borrow()
+    }
+
+    pub(super) fn tls(&self) -> Option<&Rc<Tls>> {
+        self.tls.as_ref()
     }
 
     pub(super) fn log(&self) -> *mut ngx_log_t {

@@ -18,13 +18,16 @@ const LONGEST_PATH: usize = 107;
 /// The longest host name in bytes (RFC 1035, section 2.3.4).
 const LONGEST_HOST: usize = 255;
 
-const SCHEMES: &str = "known: redis://[user@]host[:port][/db], redis+unix:///path[?db=n]";
+const SCHEMES: &str =
+    "known: redis://[user@]host[:port][/db], rediss://… (TLS), redis+unix:///path[?db=n]";
 
 /// A store's address and what else its url says. Equal urls are one store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// Where it listens.
     pub address: Address,
+    /// Whether it is spoken to over TLS: `rediss://`.
+    pub tls: bool,
     /// The ACL user, decoded.
     pub username: Option<String>,
     /// The database, if the url names one.
@@ -58,7 +61,7 @@ impl Address {
 }
 
 impl Endpoint {
-    /// Of `redis://[user@]host[:port][/db]` or `redis+unix:///path[?db=n]`; user and path percent-decoded (RFC 3986).
+    /// Of `redis://[user@]host[:port][/db]`, `rediss://…` or `redis+unix:///path[?db=n]`; user and path percent-decoded (RFC 3986).
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(ConfigError::new("not a store url").hint(SCHEMES));
@@ -74,6 +77,8 @@ impl Endpoint {
             Self::parse_unix(rest)
         } else if scheme.eq_ignore_ascii_case("redis") {
             Self::parse_tcp(rest)
+        } else if scheme.eq_ignore_ascii_case("rediss") {
+            Self::parse_tcp(rest).map(|endpoint| Self { tls: true, ..endpoint })
         } else {
             Err(ConfigError::new(format!("unknown scheme \"{scheme}\" in a store url"))
                 .hint(SCHEMES))
@@ -94,7 +99,7 @@ impl Endpoint {
             "" => None,
             number => Some(parse_database(number)?),
         };
-        Ok(Self { address: parse_host(host)?, username, database })
+        Ok(Self { address: parse_host(host)?, tls: false, username, database })
     }
 
     fn parse_unix(rest: &str) -> Result<Self, ConfigError> {
@@ -111,7 +116,8 @@ impl Endpoint {
                 )
             }
         };
-        Ok(Self { address: Address::Unix(parse_path(path)?), username: None, database })
+        let address = Address::Unix(parse_path(path)?);
+        Ok(Self { address, tls: false, username: None, database })
     }
 }
 
@@ -229,7 +235,7 @@ impl fmt::Display for Endpoint {
                 self.database.map_or(Ok(()), |database| write!(f, "?db={database}"))
             }
             host => {
-                f.write_str("redis://")?;
+                f.write_str(if self.tls { "rediss://" } else { "redis://" })?;
                 if let Some(user) = &self.username {
                     write!(f, "{}@", PercentEncoded { text: user, also_kept: b"" })?;
                 }
@@ -297,13 +303,22 @@ mod tests {
             ("redis://[2001:DB8::1]", host("2001:db8::1", None), None, None),
             ("redis://web@h/4294967295", host("h", None), Some("web"), Some(u32::MAX)),
             ("redis://web%40eu%2F1@[::1]", host("::1", None), Some("web@eu/1"), None),
+            (
+                "rediss://web@redis.example.com:6380/2",
+                host("redis.example.com", Some(6380)),
+                Some("web"),
+                Some(2),
+            ),
+            ("rediss://[::1]", host("::1", None), None, None),
             ("redis+unix:///run/redis.sock", Address::Unix("/run/redis.sock".into()), None, None),
             ("redis+unix:///a%20b?db=3", Address::Unix("/a b".into()), None, Some(3)),
             ("redis+unix:///run/r:1@x", Address::Unix("/run/r:1@x".into()), None, None),
         ];
         for (url, address, username, database) in cases {
             let username = username.map(str::to_owned);
-            assert_eq!(Endpoint::parse(url), Ok(Endpoint { address, username, database }), "{url}");
+            let tls = url.starts_with("rediss:");
+            let endpoint = Endpoint { address, tls, username, database };
+            assert_eq!(Endpoint::parse(url), Ok(endpoint), "{url}");
         }
     }
 
@@ -342,7 +357,9 @@ mod tests {
     fn mistakes_are_named() {
         let cases = [
             ("http://h", "unknown scheme \"http\" in a store url"),
-            ("rediss://h", "unknown scheme \"rediss\" in a store url"),
+            ("redisss://h", "unknown scheme \"redisss\" in a store url"),
+            ("rediss+unix:///h", "unknown scheme \"rediss+unix\" in a store url"),
+            ("rediss://h/x", "database in a store url must be a number"),
             ("memcached://h", "unknown scheme \"memcached\" in a store url"),
             ("://h", "unknown scheme \"\" in a store url"),
             ("h:6379", "not a store url"),
@@ -430,9 +447,12 @@ mod tests {
             port in proptest::option::of(1..=u16::MAX),
             path in "/[ -~]{0,30}[a-z]",
             database: Option<u32>,
+            tls: bool,
         ) {
-            for (address, username) in [(host(&name, port), user), (Address::Unix(path), None)] {
-                let endpoint = Endpoint { address, username, database };
+            for (address, username, tls) in
+                [(host(&name, port), user, tls), (Address::Unix(path), None, false)]
+            {
+                let endpoint = Endpoint { address, tls, username, database };
                 // A space is written as %20, so that even such a path is read again.
                 prop_assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint));
             }
@@ -449,7 +469,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_a_url_or_a_mistake(text in "(redis|redis[+]unix)?(://)?[!-~ ä]{0,20}") {
+        fn any_text_is_a_url_or_a_mistake(text in "(redis|rediss|redis[+]unix)?(://)?[!-~ ä]{0,20}") {
             let _ = Endpoint::parse(&text);
         }
     }

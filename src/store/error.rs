@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use super::resp::ProtocolError;
 use super::server_error::{Code, ServerError};
+use super::tls::TlsFailure;
 
 /// Why the store did not answer a command, as the log says it.
 ///
@@ -47,6 +48,10 @@ pub enum Failure {
     Server(ServerError),
     /// No answer within `timeout`.
     Timeout,
+    /// TLS did not come about, or broke.
+    Tls(TlsFailure),
+    /// A fresh connection without TLS was ended before a single byte came: `errno`, 0 where the server closed it.
+    Unanswered(i32),
     /// A reply of a type that the command never has: replies and commands no longer belong together.
     Unexpected,
     /// The server's name has no address.
@@ -72,7 +77,11 @@ impl Failure {
     /// Whether the same server may be asked again over a fresh connection, provided that the one that failed was a
     /// reused one: it may have been closed as idle while the command was under way.
     pub fn is_retryable_on_fresh_connection(&self) -> bool {
-        matches!(self, Self::Broken(_) | Self::Closed)
+        match self {
+            Self::Broken(_) | Self::Closed => true,
+            Self::Tls(failure) => failure.is_break(),
+            _ => false,
+        }
     }
 
     /// Whether another server of the store may be asked: this one cannot serve now, and the deadline has not passed.
@@ -93,6 +102,8 @@ impl Failure {
             | Self::Protocol(_)
             | Self::Replica
             | Self::Timeout
+            | Self::Tls(_)
+            | Self::Unanswered(_)
             | Self::Unexpected
             | Self::Unresolved
             | Self::UsersUnknown => true,
@@ -113,6 +124,8 @@ impl Failure {
             | Self::NoSentinel
             | Self::Protocol(_)
             | Self::Replica
+            | Self::Tls(_)
+            | Self::Unanswered(_)
             | Self::Unexpected
             | Self::UsersUnknown => true,
             Self::Down
@@ -172,6 +185,14 @@ impl fmt::Display for Failure {
             Self::Replica => f.write_str("server is a replica, not the master"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
             Self::Timeout => f.write_str("server timed out"),
+            Self::Tls(failure) => failure.fmt(f),
+            // What a server that expects TLS does to a client without it.
+            Self::Unanswered(0) => {
+                f.write_str("server closed the connection without a word, is it a TLS port?")
+            }
+            Self::Unanswered(errno) => {
+                write!(f, "connection broke ({}) before a word, is it a TLS port?", Errno(*errno))
+            }
             Self::Unexpected => f.write_str("server sent a reply of an unexpected type"),
             Self::Unresolved => f.write_str("server name could not be resolved"),
             Self::UsersUnknown => {
@@ -261,6 +282,17 @@ mod tests {
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),
             (Failure::Timeout, [n, n, y, n, n]),
+            (Failure::Tls(TlsFailure::Broken("bad record mac".into())), [y, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Closed), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Handshake("no shared cipher".into())), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::NoCertificate), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::NotNamed("redis".into())), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Timeout), [n, y, y, y, n]),
+            (
+                Failure::Tls(TlsFailure::Untrusted { code: 10, reason: "expired".into() }),
+                [n, y, y, y, n],
+            ),
+            (Failure::Unanswered(0), [n, y, y, y, n]),
             (Failure::Unexpected, [n, y, y, y, n]),
             (Failure::Unresolved, [n, y, y, n, n]),
             (Failure::UsersUnknown, [n, y, y, y, n]),

@@ -15,12 +15,13 @@ use Time::HiRes           qw(sleep time);
 use constant MASTER => 'mymaster';
 
 # %how: replicas (2), sentinels (3), quorum (2), down_after (500, ms), password (of the servers), users (ACL lines of
-# the servers), sentinel_password, sentinel_users (of the Sentinels). Waits until all know each other.
+# the servers), sentinel_password, sentinel_users (of the Sentinels), tls => { ca, certificate } of SessionRedis::Certificates
+# (all of them then speak TLS to each other, and to us where it matters). Waits until all know each other.
 sub start ($class, %how) {
     my $self = bless { replicas => 2, sentinels => 3, quorum => 2, down_after => 500, %how, dir => temp_dir() }, $class;
     my @servers = map { free_port() } 0 .. $self->{replicas};
     $self->{servers} = [map { $self->start_server($_, $_ == $servers[0] ? () : $servers[0]) } @servers];
-    $self->{watchers} = [map { { port => free_port() } } 1 .. $self->{sentinels}];
+    $self->{watchers} = [map { my $port = free_port(); { port => $port, listens => $self->{tls} ? free_port() : $port } } 1 .. $self->{sentinels}];
     for my $at (0 .. $#{ $self->{watchers} }) {
         $self->write_config($at, $servers[0]);
         $self->up($at);
@@ -31,7 +32,7 @@ sub start ($class, %how) {
 }
 
 # Ports of the Sentinels, and where they are as the directive "sentinel" wants it.
-sub ports ($self) { return map { $_->{port} } $self->{watchers}->@* }
+sub ports ($self) { return map { $_->{listens} } $self->{watchers}->@* }
 sub hosts ($self) { return join ' ', map { "127.0.0.1:$_" } $self->ports }
 
 # The server that most Sentinels say is the master, as SessionRedis::Redis.
@@ -42,8 +43,11 @@ sub master ($self) {
         $votes{ $answer->[1] }++;
     }
     my ($port) = sort { $votes{$b} <=> $votes{$a} } keys %votes;
-    return (grep { $_->port == ($port // 0) } $self->{servers}->@*)[0];
+    return $self->server_at($port // 0);
 }
+
+# The server that the Sentinels know by this port.
+sub server_at ($self, $port) { return (grep { $_->{listens} == $port } $self->{servers}->@*)[0] }
 
 # All servers but this one.
 sub others ($self, $server) { return grep { $_ != $server } $self->{servers}->@* }
@@ -82,7 +86,7 @@ sub election ($self, $since, %how) {
         return $first;
     }, what => 'an election', seconds => 30, every => 0.02, %how);
     my ($port) = $event->[3] =~ / (\d+)\z/;
-    return ($event->[0], (grep { $_->port == $port } $self->{servers}->@*)[0]);
+    return ($event->[0], $self->server_at($port));
 }
 
 # Waits until all replicas have what was written to the master.
@@ -130,7 +134,20 @@ sub start_server ($self, $port, $master = undef) {
     my %config = ('repl-diskless-sync-delay' => 0, 'repl-ping-replica-period' => 1, ($self->{config} // {})->%*);
     $config{masterauth} = $self->{password} if defined $self->{password};
     $config{replicaof} = "127.0.0.1 $master" if defined $master;
-    return SessionRedis::Redis->start(port => $port, password => $self->{password}, users => $self->{users}, config => \%config);
+    %config = (%config, 'tls-port' => $port, $self->tls) if $self->{tls};
+    my $server = SessionRedis::Redis->start(
+        port => $self->{tls} ? free_port() : $port, password => $self->{password}, users => $self->{users}, config => \%config);
+    $server->{listens} = $port;
+    return $server;
+}
+
+# What servers and Sentinels that speak TLS have in common.
+sub tls ($self) {
+    my ($ca, $certificate) = $self->{tls}->@{qw(ca certificate)};
+    return (
+        'tls-cert-file' => $certificate->{file}, 'tls-key-file' => $certificate->{key}, 'tls-ca-cert-file' => $ca->file,
+        'tls-auth-clients' => 'no', 'tls-replication' => 'yes',
+    );
 }
 
 sub write_config ($self, $at, $master) {
@@ -147,6 +164,10 @@ sub write_config ($self, $at, $master) {
         sentinel failover-timeout $name 3000
         END
     print {$out} "sentinel auth-pass $name $self->{password}\n" if defined $self->{password};
+    if ($self->{tls}) {
+        my %tls = ('tls-port' => $watcher->{listens}, $self->tls);
+        print {$out} "$_ $tls{$_}\n" for sort keys %tls;
+    }
     print {$out} "requirepass $self->{sentinel_password}\n" if defined $self->{sentinel_password};
     print {$out} "$_\n" for ($self->{sentinel_users} // [])->@*;
     close $out;
@@ -155,7 +176,7 @@ sub write_config ($self, $at, $master) {
 
 # A process that writes down what the Sentinels announce, and when.
 sub begin_events ($self) {
-    my @ports = $self->ports;
+    my @ports = map { $_->{port} } $self->{watchers}->@*;
     fork_server(sub {
         open my $out, '>', "$self->{dir}/events" or die "events: $!\n";
         $out->autoflush(1);
