@@ -30,6 +30,9 @@ pub(super) use context::Tls;
 #[cfg(ngx_feature = "ssl")]
 pub(super) use link::TlsLink;
 
+/// TLS to some servers; none where it is off.
+pub(super) type Shared = Option<Rc<Tls>>;
+
 /// The `ssl` directives of a store's block, named and meant as nginx's `proxy_ssl_…`.
 #[derive(Default)]
 pub(super) struct TlsConf {
@@ -119,7 +122,7 @@ impl TlsConf {
         cf: *mut ngx_conf_t,
         for_sentinels: bool,
         place: &Place,
-    ) -> Result<(Option<Rc<Tls>>, Option<Rc<Tls>>), Mistake> {
+    ) -> Result<(Shared, Shared), Mistake> {
         if !for_sentinels {
             return Ok((self.build(cf, None, place)?, None));
         }
