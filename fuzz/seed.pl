@@ -76,6 +76,11 @@ my %lines = (
     ],
     msgpack => ["\x82\xa1o\x83\xc0\xa1A\1\xd6\xff\0\0\0\1\xa1p\x82\xc0\4\0\2", "\x81\xa1l\x83\xc0\1\0\xc2\1\x92\xcb\0\0\0\0\0\0\0\0\xd0\xff"],
     php => ['a|O:1:"A":2:{s:4:"self";r:1;s:1:"b";a:1:{s:2:"up";R:2;}}n|R:1;c|C:1:"A":3:{;}|}e|E:3:"A:B";'],
+    cluster => [
+        "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n\$8\r\n10.0.0.2\r\n:7001\r\n",
+        "*2\r\n*4\r\n:0\r\n:8191\r\n*4\r\n\$0\r\n\r\n:7001\r\n\$2\r\nid\r\n*0\r\n*3\r\n\$1\r\n?\r\n:7002\r\n\$2\r\nid\r\n*3\r\n:8192\r\n:16383\r\n*2\r\n\$3\r\n::1\r\n:7003\r\n",
+        "-MOVED 3999 10.0.0.2:7001\r\n-ASK 1 :7002\r\n-MOVED 16384 x:1\r\n",
+    ],
     resp => [
         map "\x03$_", "\$3\r\nabc\r\n\$-1\r\n_\r\n:-7\r\n+OK\r\n-ERR x\r\n", "*2\r\n\$1\r\na\r\n*-1\r\n#t\r\n,1.5\r\n",
         ">2\r\n\$10\r\ninvalidate\r\n*1\r\n\$1\r\nk\r\n", "%1\r\n+a\r\n~1\r\n(12\r\n=5\r\ntxt:a\r\n|1\r\n+t\r\n:1\r\n!3\r\nE a\r\n",

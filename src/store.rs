@@ -1,12 +1,14 @@
 //! The Redis side of a lookup without its sockets: bytes and times in, values and failures out.
 //!
 //! An [`endpoint`] says where a store is, [`servers`] which of its servers to ask now, a [`dialogue`] what a
-//! fresh connection says first, [`sentinel`]s which server is the master; a [`command`] is written, [`resp`] reads its reply, [`fetched`] says what the
-//! reply means, and [`error`] what may be done when it means a failure.
+//! fresh connection says first; a [`command`] is written, [`resp`] reads its reply, [`fetched`] says what the
+//! reply means, and [`error`] what may be done when it means a failure. A Redis Cluster is in [`cluster`], and what
+//! Sentinels say of a master in [`sentinel`].
 
 #![forbid(unsafe_code)]
 
 pub mod breaker;
+pub mod cluster;
 pub mod command;
 pub mod dialogue;
 pub mod endpoint;

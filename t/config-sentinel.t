@@ -51,7 +51,9 @@ for my $case (
 
 # What does not go together is found at the end of the block, and named where this begins.
 for my $case (
-    ["server redis://127.0.0.1; $sentinel;", 'store "s" has both "server" and "sentinel"; the Sentinels say where the server is'],
+    ["server redis://127.0.0.1; $sentinel;", 'store "s" has both "server" and "sentinel"'],
+    ["cluster 127.0.0.1; $sentinel;", 'store "s" has both "sentinel" and "cluster"'],
+    ["$sentinel; read_from replica;", '"read_from" is for a "cluster" only'],
     ['server redis://127.0.0.1; sentinel_username web;', '"sentinel_username" stands in a store without "sentinel"'],
     ["server redis://127.0.0.1; sentinel_password_file $password;", '"sentinel_password_file" stands in a store without "sentinel"'],
     ['server redis://127.0.0.1; sentinel_ssl off;', '"sentinel_ssl" stands in a store without "sentinel"'],

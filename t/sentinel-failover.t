@@ -24,7 +24,7 @@ sub whole (%how) {
     my $topology = SessionRedis::Sentinel->start($after ? (down_after => $after) : ());
     put_sessions($topology->master, 1, 9);
     $topology->replicated;
-    my $nginx = session_nginx(store => 'sentinel mymaster ' . $topology->hosts . ';', life => 1, %how);
+    my $nginx = session_nginx(where => 'sentinel mymaster ' . $topology->hosts . ';', life => 1, %how);
     is(get($nginx, '/need', 1)->{code}, 200, 'served at first');
     return ($topology, $nginx);
 }

@@ -22,7 +22,7 @@ my $topology = SessionRedis::Sentinel->start(down_after => 60_000, tls => { ca =
 put_sessions($topology->master, 1, 9);
 $topology->replicated;
 
-sub tls_nginx ($store) { return session_nginx(store => 'sentinel mymaster ' . $topology->hosts . "; $store") }
+sub tls_nginx ($store) { return session_nginx(where => 'sentinel mymaster ' . $topology->hosts . ';', store => $store) }
 
 for my $store ("ssl on; sentinel_ssl on; $trust", "ssl on; sentinel_ssl on; ssl_name redis.test; $trust", 'ssl on; sentinel_ssl on; ssl_verify off; connect_timeout 5s; timeout 5s;') {
     my $nginx = tls_nginx($store);

@@ -14,8 +14,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 sub sentinel_nginx ($hosts, %how) {
-    my $store = delete $how{store} // '';
-    return session_nginx(store => "sentinel mymaster $hosts; $store", %how);
+    return session_nginx(where => "sentinel mymaster $hosts;", %how);
 }
 
 # A fake Sentinel which says that the master is at this port.
@@ -142,7 +141,7 @@ subtest 'what is not a Sentinel' => sub {
 };
 
 subtest 'a master that nobody knows' => sub {
-    my $nginx = session_nginx(store => 'sentinel nobody ' . $topology->hosts . ';');
+    my $nginx = session_nginx(where => 'sentinel nobody ' . $topology->hosts . ';');
     until_status($nginx, '/need', 1, 503);
     wait_for(sub { lines_like($nginx, qr/is down: no Sentinel names its master/) });
     sleep 0.5;

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use nginx_sys::{ngx_event_t, ngx_log_t, NGX_LOG_WARN};
 use ngx::ngx_log_error;
 
+use super::cluster::Cluster;
 use super::connection::Connection;
 use super::event::{now, Event};
 use super::lookup::{failed, Carrier, Lookup, Query, Ticket};
@@ -37,8 +38,17 @@ pub(super) struct Client {
 
 /// What points back to the client.
 struct Rest {
-    servers: &'static StoreServers,
+    backend: Backend,
     deadline: Event,
+}
+
+/// Who is asked.
+#[derive(Clone, Copy)]
+enum Backend {
+    /// Servers, over connections on the event loop.
+    Servers(&'static StoreServers),
+    /// A Redis Cluster, in threads.
+    Cluster(&'static Cluster),
 }
 
 /// Valid ids without a single session: a sign of a wrong prefix, version or database.
@@ -69,7 +79,7 @@ impl Client {
         }));
         let data = ptr::from_ref(client).cast_mut().cast();
         let rest = Rest {
-            servers: StoreServers::start(store, client, log),
+            backend: Backend::start(store, client, log),
             deadline: Event::new(on_deadline, data, log),
         };
         rest.deadline.set_cancelable(true);
@@ -77,13 +87,13 @@ impl Client {
         client
     }
 
-    fn servers(&self) -> Option<&'static StoreServers> {
-        self.rest.get().map(|rest| rest.servers)
+    fn backend(&self) -> Option<Backend> {
+        self.rest.get().map(|rest| rest.backend)
     }
 
     /// How the log and `$session_redis_server` call a server.
     pub(super) fn server_name(&self, server: usize) -> Rc<str> {
-        self.servers().map_or_else(|| "".into(), |servers| servers.name_of(server))
+        self.backend().map_or_else(|| "".into(), |backend| backend.name_of(server))
     }
 
     /// Begins a lookup, or joins one that is under way. It may be done when this returns.
@@ -112,8 +122,8 @@ impl Client {
             self.end(&lookup, failed(&Failure::QueueFull), None, None);
             return lookup;
         }
-        let placed = match self.servers() {
-            Some(servers) => servers.place(&lookup, &Failure::NoServer, false),
+        let placed = match self.backend() {
+            Some(backend) => backend.place(&lookup),
             None => Err(Failure::NoServer),
         };
         match placed {
@@ -125,8 +135,8 @@ impl Client {
 
     /// Extends the life of a key that this server has answered for; nobody waits for it.
     pub(super) fn touch(&self, key: &[u8], ms: u64, answered: Option<usize>) {
-        if let Some(servers) = self.servers() {
-            servers.touch(key, ms, answered);
+        if let Some(backend) = self.backend() {
+            backend.touch(key, ms, answered);
         }
     }
 
@@ -250,8 +260,8 @@ impl Client {
         // SAFETY: `start` leaked the box, and the caller vouches that this is the last use of the client and of
         // what points back to it. Its events are disarmed as they are dropped.
         unsafe {
-            if let Some(servers) = self.servers() {
-                servers.stop();
+            if let Some(backend) = self.backend() {
+                backend.stop();
             }
             drop(Box::from_raw(ptr::from_ref(self).cast_mut()));
         }
@@ -289,6 +299,50 @@ impl Client {
                 "session store \"{}\": {why}; {count} sessions not read",
                 self.store
             );
+        }
+    }
+}
+
+impl Backend {
+    fn start(store: &Store, client: &'static Client, log: *mut ngx_log_t) -> Self {
+        match &store.cluster {
+            None => Self::Servers(StoreServers::start(store, client, log)),
+            Some(nodes) => Self::Cluster(Cluster::start(store, nodes, client, log)),
+        }
+    }
+
+    /// How the log calls a server.
+    fn name_of(self, server: usize) -> Rc<str> {
+        match self {
+            Self::Servers(servers) => servers.name_of(server),
+            Self::Cluster(cluster) => cluster.name_of(server),
+        }
+    }
+
+    /// Gives a lookup to who may be asked. It may be done when this returns.
+    fn place(self, lookup: &Rc<Lookup>) -> Result<(), Failure> {
+        match self {
+            Self::Servers(servers) => servers.place(lookup, &Failure::NoServer, false),
+            Self::Cluster(cluster) => cluster.place(lookup),
+        }
+    }
+
+    fn touch(self, key: &[u8], ms: u64, answered: Option<usize>) {
+        match self {
+            Self::Servers(servers) => servers.touch(key, ms, answered),
+            Self::Cluster(cluster) => cluster.touch(key, ms),
+        }
+    }
+
+    /// # Safety
+    /// As for `Client::stop`.
+    unsafe fn stop(self) {
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            match self {
+                Self::Servers(servers) => servers.stop(),
+                Self::Cluster(cluster) => cluster.stop(),
+            }
         }
     }
 }

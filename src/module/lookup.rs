@@ -114,6 +114,11 @@ impl Lookup {
         carrier.as_ref().is_none_or(|carrier| carrier.connection.has_written(carrier.commands))
     }
 
+    /// Whether nobody waits for the answer. Asked when whoever began it has had the time to wait.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.waiters.borrow().iter().all(Option::is_none)
+    }
+
     pub(super) fn carry(&self, carrier: Carrier) {
         *self.carrier.borrow_mut() = Some(carrier);
         *self.value.borrow_mut() = None;

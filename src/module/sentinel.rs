@@ -13,6 +13,7 @@ use ngx::ngx_log_error;
 
 use super::address::Target;
 use super::connection::Connection;
+use super::credentials::Credentials;
 use super::event::{now, Event};
 use super::sentinel_block::Sentinels;
 use super::store::Store;
@@ -73,8 +74,12 @@ impl Watch {
         let own = Conf {
             targets: conf.targets().to_vec(),
             servers: Servers::none_yet(),
-            login: conf.login.clone(),
-            password_file: conf.password_file.clone(),
+            credentials: Credentials::new(
+                &store.name,
+                conf.login.clone(),
+                conf.password_file.clone(),
+                log,
+            ),
             tls: conf.tls.clone(),
         };
         let sentinels = StoreServers::new(store, own, servers.client(), log);

@@ -20,6 +20,7 @@ use super::sentinel_block::Sentinels;
 use super::tls::{Tls, TlsConf};
 use super::SessionRedis;
 use crate::config::{unknown, ConfigError};
+use crate::store::cluster::NodeAddress;
 use crate::store::dialogue::Login;
 use crate::store::endpoint::{is_url, Address, Endpoint};
 use crate::store::servers::ServerConf;
@@ -35,6 +36,8 @@ pub(super) struct Store {
     /// Where the password comes from, with its full name.
     pub(super) password_file: Option<String>,
     pub(super) database: Option<u32>,
+    /// In place of the endpoint's address.
+    pub(super) cluster: Option<ClusterConf>,
     /// How its servers are spoken to, unless in the clear.
     pub(super) tls: Option<Rc<Tls>>,
     pub(super) limits: Limits,
@@ -43,6 +46,13 @@ pub(super) struct Store {
     resolver: Cell<*mut ngx_resolver_t>,
     servers: OnceCell<Vec<(Target, ServerConf)>>,
     client: OnceCell<&'static Client>,
+}
+
+/// A Redis Cluster.
+pub(super) struct ClusterConf {
+    /// Some of its nodes.
+    pub(super) seeds: Vec<NodeAddress>,
+    pub(super) read_from_replicas: bool,
 }
 
 /// Times in ms.
@@ -81,6 +91,7 @@ impl Store {
             database: None,
             password: None,
             password_file: None,
+            cluster: None,
             tls: None,
             limits: Limits::default(),
             own_resolver: None,
@@ -155,6 +166,10 @@ impl Store {
 
     /// Finds the store's servers once all of http{} is known.
     pub(super) fn locate(&self, cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
+        // The threads of a cluster look up names of nodes, which may change, themselves.
+        if self.cluster.is_some() {
+            return Ok(());
+        }
         self.resolver.set(self.own_resolver.unwrap_or_else(|| http_resolver(cf)));
         if let Some(sentinels) = &self.sentinels {
             return sentinels.locate(|host, port| self.of_host(cf, host, port));

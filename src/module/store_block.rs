@@ -16,18 +16,21 @@ use super::directives::{directive, milliseconds, once, Directive};
 use super::files;
 use super::plan::Mistake;
 use super::sentinel_block::{self, SentinelBlock};
-use super::store::{Limits, Store};
+use super::store::{ClusterConf, Limits, Store};
 use super::tls::TlsConf;
 use crate::config::{unknown, ConfigError};
-use crate::store::endpoint::Endpoint;
+use crate::store::cluster::NodeAddress;
+use crate::store::endpoint::{Address, Endpoint};
 
 /// The directives of the block, in the order of the reference.
-static mut COMMANDS: [ngx_command_t; 26] = [
+static mut COMMANDS: [ngx_command_t; 28] = [
     directive!("server", NGX_CONF_TAKE1, 0, set_server),
     directive!("sentinel", NGX_CONF_1MORE, 0, set_sentinel),
     directive!("sentinel_username", NGX_CONF_TAKE1, 0, set_sentinel_username),
     directive!("sentinel_password_file", NGX_CONF_TAKE1, 0, set_sentinel_password_file),
     directive!("sentinel_ssl", NGX_CONF_TAKE1, 0, set_sentinel_ssl),
+    directive!("cluster", NGX_CONF_1MORE, 0, set_cluster),
+    directive!("read_from", NGX_CONF_TAKE1, 0, set_read_from),
     directive!("username", NGX_CONF_TAKE1, 0, set_username),
     directive!("password", NGX_CONF_TAKE1, 0, set_password),
     directive!("password_file", NGX_CONF_TAKE1, 0, set_password_file),
@@ -66,6 +69,8 @@ static mut COMMANDS: [ngx_command_t; 26] = [
 struct Block {
     server: Option<Endpoint>,
     sentinel: SentinelBlock,
+    cluster: Option<Vec<NodeAddress>>,
+    read_from_replicas: Option<bool>,
     username: Option<String>,
     password: Option<Vec<u8>>,
     password_file: Option<String>,
@@ -139,26 +144,12 @@ impl Block {
             }
             None => store.tls = tls.build(cf, store.endpoint.as_ref(), place)?,
         }
+        check_tls(&store).map_err(|error| Mistake::new("session_redis_store", place, error))?;
         Ok(store)
     }
 
-    fn into_plain_store(self, name: &str, place: &Place) -> Result<Store, ConfigError> {
-        let mut store = Store::new(name, place.clone());
-        store.sentinels = self.sentinel.finish()?;
-        match (self.server, &store.sentinels) {
-            (Some(server), None) => store = store.at(server),
-            (None, Some(_)) => {}
-            (Some(_), Some(_)) => {
-                return Err(ConfigError::new(format!(
-                    "store \"{name}\" has both \"server\" and \"sentinel\""
-                ))
-                .hint("the Sentinels say where the server is"))
-            }
-            (None, None) => {
-                return Err(ConfigError::new(format!("store \"{name}\" has no \"server\""))
-                    .hint("for instance \"server redis://127.0.0.1:6379;\""))
-            }
-        }
+    fn into_plain_store(mut self, name: &str, place: &Place) -> Result<Store, ConfigError> {
+        let mut store = self.place(Store::new(name, place.clone()))?;
         if self.database.is_some() && store.database.is_some() {
             return Err(ConfigError::new("\"database\" stands beside a database in the url"));
         }
@@ -182,6 +173,77 @@ impl Block {
         store.own_resolver = self.resolver;
         Ok(store)
     }
+}
+
+impl Block {
+    /// Puts the store where it is: exactly one of the directives says so.
+    fn place(&mut self, mut store: Store) -> Result<Store, ConfigError> {
+        store.sentinels = std::mem::take(&mut self.sentinel).finish()?;
+        let (server, cluster) = (self.server.take(), self.cluster.take());
+        let name = &store.name;
+        let mut given = [
+            ("server", server.is_some()),
+            ("sentinel", store.sentinels.is_some()),
+            ("cluster", cluster.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(directive, is_given)| is_given.then_some(directive));
+        match (given.next(), given.next()) {
+            (None, _) => {
+                return Err(ConfigError::new(format!("store \"{name}\" has no \"server\""))
+                    .hint("for instance \"server redis://127.0.0.1:6379;\""))
+            }
+            (Some(first), Some(second)) => {
+                return Err(ConfigError::new(format!(
+                    "store \"{name}\" has both \"{first}\" and \"{second}\""
+                )))
+            }
+            (Some(_), None) => {}
+        }
+        if let Some(seeds) = cluster {
+            let (endpoint, cluster) = self.check_cluster(seeds)?;
+            store.cluster = Some(cluster);
+            return Ok(store.at(endpoint));
+        }
+        if self.read_from_replicas.is_some() {
+            return Err(ConfigError::new("\"read_from\" is for a \"cluster\" only"));
+        }
+        Ok(match server {
+            Some(server) => store.at(server),
+            None => store,
+        })
+    }
+
+    /// What a cluster cannot have.
+    fn check_cluster(
+        &self,
+        seeds: Vec<NodeAddress>,
+    ) -> Result<(Endpoint, ClusterConf), ConfigError> {
+        if self.database.is_some_and(|database| database != 0) {
+            return Err(ConfigError::new("a cluster has only database 0"));
+        }
+        if self.resolver.is_some() || self.resolver_timeout.is_some() {
+            return Err(ConfigError::new("\"resolver\" is of no use to a cluster").hint(
+                "the names of its nodes are resolved by the system, whenever one is connected to",
+            ));
+        }
+        let Some(first) = seeds.first() else {
+            return Err(ConfigError::new("\"cluster\" names no node"));
+        };
+        let address = Address::Host { host: first.host.to_string(), port: Some(first.port) };
+        let endpoint = Endpoint { address, tls: false, username: None, database: None };
+        let read_from_replicas = self.read_from_replicas.unwrap_or(false);
+        Ok((endpoint, ClusterConf { seeds, read_from_replicas }))
+    }
+}
+
+/// A cluster is asked in threads, which have none of nginx's TLS.
+fn check_tls(store: &Store) -> Result<(), ConfigError> {
+    if store.cluster.is_none() || store.tls.is_none() {
+        return Ok(());
+    }
+    Err(ConfigError::new("a cluster cannot be spoken to over TLS")
+        .hint("it is asked in threads, which would need a second TLS library beside nginx's; write \"ssl off\""))
 }
 
 /// Finds the row of a directive of the block and runs its setter.
@@ -238,6 +300,31 @@ fn set_sentinel_password_file(d: &mut Directive, block: &mut Block) -> Result<()
 
 fn set_sentinel_ssl(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
     sentinel_block::set_ssl(d, &mut block.sentinel)
+}
+
+fn set_cluster(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let mut seeds: Vec<NodeAddress> = Vec::with_capacity(d.args.len());
+    for text in &d.args {
+        let seed = NodeAddress::seed(text)?;
+        if seeds.contains(&seed) {
+            return Err(ConfigError::new(format!("duplicate node \"{seed}\"")));
+        }
+        seeds.push(seed);
+    }
+    fill(&mut block.cluster, seeds)
+}
+
+fn set_read_from(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let replicas = match d.args[0] {
+        "master" => false,
+        "replica" => true,
+        other => {
+            return Err(ConfigError::new(format!(
+                "\"{other}\" is neither \"master\" nor \"replica\""
+            )))
+        }
+    };
+    fill(&mut block.read_from_replicas, replicas)
 }
 
 fn set_username(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {

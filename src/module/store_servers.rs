@@ -3,7 +3,7 @@
 
 mod master;
 
-use core::cell::{Cell, OnceCell, Ref, RefCell};
+use core::cell::{OnceCell, Ref, RefCell};
 use core::ptr;
 use std::rc::Rc;
 
@@ -17,11 +17,12 @@ use self::master::Master;
 use super::address::Target;
 use super::client::Client;
 use super::connection::Connection;
+use super::credentials::Credentials;
 use super::event::{now, Event};
-use super::files;
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
 use super::tls::Tls;
+use super::touches::Touches;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
 use crate::store::resp;
@@ -38,22 +39,15 @@ pub(super) struct StoreServers {
     targets: RefCell<Vec<Rc<Target>>>,
     servers: RefCell<Servers>,
     connections: RefCell<Vec<Vec<Rc<Connection>>>>,
-    login: RefCell<Login>,
-    password_file: Option<String>,
+    credentials: Credentials,
     tls: Option<Rc<Tls>>,
-    /// When the password file was read last, in ms, and whether the log was told that it cannot be.
-    password_read: Cell<Option<u64>>,
-    said_unreadable: Cell<bool>,
     limits: StoreLimits,
     resolver: *mut ngx_resolver_t,
     log: *mut ngx_log_t,
     /// nginx's own lines about each failed connect would repeat what we say once.
     quiet_log: Box<ngx_log_t>,
     probe: OnceCell<Event>,
-    /// The servers know no `PEXPIRE … GT` (before Redis 7).
-    no_longer: Cell<bool>,
-    /// A refused touch was named in the log.
-    said_untouched: Cell<bool>,
+    touches: Touches,
     /// By server: it takes no writes, as far as is known, and whether the log was told.
     read_only: RefCell<TriedSet>,
     said_read_only: RefCell<TriedSet>,
@@ -64,13 +58,9 @@ pub(super) struct StoreServers {
 pub(super) struct Conf {
     pub(super) targets: Vec<Target>,
     pub(super) servers: Servers,
-    pub(super) login: Login,
-    pub(super) password_file: Option<String>,
+    pub(super) credentials: Credentials,
     pub(super) tls: Option<Rc<Tls>>,
 }
-
-/// A worker reads the password file again after this time at the earliest, in ms.
-const REREAD_AFTER: u64 = 10_000;
 
 impl StoreServers {
     /// The servers of a store in this worker.
@@ -79,18 +69,16 @@ impl StoreServers {
         client: &'static Client,
         log: *mut ngx_log_t,
     ) -> &'static Self {
-        let login = store.login();
-        let password_file = store.password_file.clone();
-        let tls = store.tls.clone();
+        let (credentials, tls) = (Credentials::of(store, log), store.tls.clone());
+        let (targets, servers) = match &store.sentinels {
+            Some(_) => (Vec::new(), Servers::none_yet()),
+            None => (store.targets(), Servers::new(store.servers())),
+        };
+        let servers = Self::new(store, Conf { targets, servers, credentials, tls }, client, log);
         if let Some(sentinels) = &store.sentinels {
-            let (targets, none_yet) = (Vec::new(), Servers::none_yet());
-            let conf = Conf { targets, servers: none_yet, login, password_file, tls };
-            let servers = Self::new(store, conf, client, log);
             servers.follow(sentinels, store);
-            return servers;
         }
-        let (targets, known) = (store.targets(), Servers::new(store.servers()));
-        Self::new(store, Conf { targets, servers: known, login, password_file, tls }, client, log)
+        servers
     }
 
     /// Servers that are not asked anything yet.
@@ -110,18 +98,14 @@ impl StoreServers {
             servers: RefCell::new(conf.servers),
             connections: RefCell::new(vec![Vec::new(); conf.targets.len()]),
             targets: RefCell::new(conf.targets.into_iter().map(Rc::new).collect()),
-            login: RefCell::new(conf.login),
-            password_file: conf.password_file,
+            credentials: conf.credentials,
             tls: conf.tls,
-            password_read: Cell::new(None),
-            said_unreadable: Cell::new(false),
             limits: store.limits,
             resolver: store.resolver(),
             log,
             quiet_log,
             probe: OnceCell::new(),
-            no_longer: Cell::new(false),
-            said_untouched: Cell::new(false),
+            touches: Touches::default(),
             read_only: RefCell::default(),
             said_read_only: RefCell::default(),
             master: Master::default(),
@@ -141,7 +125,7 @@ impl StoreServers {
     }
 
     pub(super) fn login(&self) -> Ref<'_, Login> {
-        self.login.borrow()
+        self.credentials.login()
     }
 
     pub(super) fn tls(&self) -> Option<&Rc<Tls>> {
@@ -222,7 +206,7 @@ impl StoreServers {
         });
         let picked = asked.or_else(|| self.pick(&TriedSet::default(), true));
         if let Some(Ok(connection)) = picked.map(|server| self.connection(server, false)) {
-            connection.touch(key, ms, !self.no_longer.get());
+            connection.touch(key, ms, self.touches.longer());
         }
     }
 
@@ -388,40 +372,9 @@ impl StoreServers {
         spare.iter().for_each(Connection::retire);
     }
 
-    /// The server did not take the password: whether the file now has another one.
+    /// The server did not take the password: whether there is another one now.
     pub(super) fn has_newer_password(&self, used: Option<&[u8]>) -> bool {
-        if self.login.borrow().password.as_deref() != used {
-            return true;
-        }
-        let Some(path) = &self.password_file else { return false };
-        if self.password_read.get().is_some_and(|last| now() < last + REREAD_AFTER) {
-            return false;
-        }
-        self.password_read.set(Some(now()));
-        let name = &self.store;
-        match files::reread_password(path) {
-            Ok(Some(password)) if Some(password.as_slice()) != used => {
-                self.login.borrow_mut().password = Some(password);
-                ngx_log_error!(
-                    NGX_LOG_NOTICE,
-                    self.log,
-                    "session store \"{name}\": password read again from \"{path}\""
-                );
-                true
-            }
-            Ok(_) => false,
-            Err(error) => {
-                if !self.said_unreadable.replace(true) {
-                    ngx_log_error!(
-                        NGX_LOG_WARN,
-                        self.log,
-                        "session store \"{name}\": \"{path}\" cannot be read again ({error}), \
-                         a new password needs a reload"
-                    );
-                }
-                false
-            }
-        }
+        self.credentials.has_newer_password(used)
     }
 
     /// Writes go elsewhere from now on, where there is an elsewhere.
@@ -447,17 +400,10 @@ impl StoreServers {
     /// A server did not extend the life of a key.
     pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
         if error.code() == Code::ReadOnly {
-            self.note_read_only(server);
-        } else if longer && (error.is_wrong_arity() || error.code() == Code::Err) {
-            self.no_longer.set(true);
-        } else if !self.said_untouched.replace(true) {
-            let (name, server) = (&self.store, self.name_of(server));
-            ngx_log_error!(
-                NGX_LOG_WARN,
-                self.log,
-                "session store \"{name}\" does not extend the life of sessions: {error}, server: {server}"
-            );
+            return self.note_read_only(server);
         }
+        let name = self.name_of(server);
+        self.touches.refused(self.log, &self.store, &name, error, longer);
     }
 
     /// Closes all connections and frees the servers.

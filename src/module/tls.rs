@@ -107,12 +107,24 @@ impl TlsConf {
         if !self.is_on(cf, endpoint)? {
             return Ok(None);
         }
+        let host = match endpoint.map(|endpoint| &endpoint.address) {
+            Some(Address::Host { host, .. }) => ServerName::new(host),
+            Some(Address::Unix(_)) | None => None,
+        };
+        self.make(cf, host, place).map(Some)
+    }
+
+    /// TLS to servers that must be of this name unless there is an `ssl_name`; without either each must be what
+    /// it is called.
+    pub(super) fn make(
+        &self,
+        cf: *mut ngx_conf_t,
+        name: Option<ServerName>,
+        place: &Place,
+    ) -> Result<Rc<Tls>, Mistake> {
         self.check_pair()?;
-        let name = self.name.value().cloned().or_else(|| match &endpoint?.address {
-            Address::Host { host, .. } => ServerName::new(host),
-            Address::Unix(_) => None,
-        });
-        Tls::new(cf, self, name, place).map(Rc::new).map(Some)
+        let name = self.name.value().cloned().or(name);
+        Tls::new(cf, self, name, place).map(Rc::new)
     }
 
     /// TLS to the servers of a store that Sentinels name, and to the Sentinels if it is `for_sentinels`: each must
@@ -126,8 +138,7 @@ impl TlsConf {
         if !for_sentinels {
             return Ok((self.build(cf, None, place)?, None));
         }
-        self.check_pair()?;
-        let tls = Rc::new(Tls::new(cf, self, self.name.value().cloned(), place)?);
+        let tls = self.make(cf, None, place)?;
         let is_on = self.on.value().copied().unwrap_or(false);
         Ok((is_on.then(|| Rc::clone(&tls)), Some(tls)))
     }

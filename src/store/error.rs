@@ -46,8 +46,12 @@ pub enum Failure {
     Replica,
     /// The server refused the command.
     Server(ServerError),
+    /// The one server that has the key is known to be down; it was not asked.
+    ServerDown,
     /// No answer within `timeout`.
     Timeout,
+    /// No server of the cluster serves the key's slot.
+    Uncovered,
     /// TLS did not come about, or broke.
     Tls(TlsFailure),
     /// A fresh connection without TLS was ended before a single byte came: `errno`, 0 where the server closed it.
@@ -107,7 +111,12 @@ impl Failure {
             | Self::Unexpected
             | Self::Unresolved
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoMaster | Self::NoServer | Self::QueueFull => false,
+            Self::Down
+            | Self::NoMaster
+            | Self::NoServer
+            | Self::QueueFull
+            | Self::ServerDown
+            | Self::Uncovered => false,
             Self::Server(error) => serves_nobody(error.code()),
         }
     }
@@ -132,7 +141,9 @@ impl Failure {
             | Self::NoMaster
             | Self::NoServer
             | Self::QueueFull
+            | Self::ServerDown
             | Self::Timeout
+            | Self::Uncovered
             | Self::Unresolved => false,
             Self::Server(error) => {
                 matches!(
@@ -184,7 +195,9 @@ impl fmt::Display for Failure {
             Self::QueueFull => f.write_str("too many lookups in flight"),
             Self::Replica => f.write_str("server is a replica, not the master"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
+            Self::ServerDown => f.write_str("the server that has the key is down"),
             Self::Timeout => f.write_str("server timed out"),
+            Self::Uncovered => f.write_str("no server of the cluster serves the key's slot"),
             Self::Tls(failure) => failure.fmt(f),
             // What a server that expects TLS does to a client without it.
             Self::Unanswered(0) => {
@@ -281,7 +294,9 @@ mod tests {
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),
+            (Failure::ServerDown, [n, n, n, n, n]),
             (Failure::Timeout, [n, n, y, n, n]),
+            (Failure::Uncovered, [n, n, n, n, n]),
             (Failure::Tls(TlsFailure::Broken("bad record mac".into())), [y, y, y, y, n]),
             (Failure::Tls(TlsFailure::Closed), [n, y, y, y, n]),
             (Failure::Tls(TlsFailure::Handshake("no shared cipher".into())), [n, y, y, y, n]),

@@ -82,6 +82,9 @@ pub struct TriedSet {
 }
 
 impl TriedSet {
+    /// Nobody.
+    pub const NONE: Self = Self { first: 0, others: Vec::new() };
+
     /// Notes a server as tried.
     pub fn insert(&mut self, server: usize) {
         match bit(server) {
@@ -326,7 +329,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    const NONE_TRIED: &TriedSet = &TriedSet { first: 0, others: Vec::new() };
+    const NONE_TRIED: &TriedSet = &TriedSet::NONE;
 
     fn server() -> ServerConf {
         ServerConf::default()

@@ -12,6 +12,7 @@ use Exporter 'import';
 use FakeDns                  ();
 use FakeRedis                ();
 use SessionRedis::Apps       qw(have_node have_php start_node start_php);
+use SessionRedis::Cluster    ();
 use SessionRedis::Http       qw(header http http2 leave many open_connection raw_http read_response request_bytes);
 use SessionRedis::Nginx      qw(h2_listen nginx_test nginx_version);
 use SessionRedis::Process    qw(alive children freeze free_port have resident_kb stop temp_dir thaw wait_for);
@@ -21,7 +22,7 @@ use SessionRedis::Sessions   qw(express_cookie fixture fixture_names store_fixtu
 our @EXPORT = qw(
     alive chaos_proxy children express_cookie fake_dns fake_redis fixture fixture_names free_port freeze h2_listen have have_node
     have_php header http http2 leave many nginx_test nginx_version open_connection quiet_logs raw_http read_response
-    request_bytes resident_kb start_nginx start_node start_php start_redis stop store_fixture temp_dir thaw url_encode
+    request_bytes resident_kb start_cluster start_nginx start_node start_php start_redis stop store_fixture temp_dir thaw url_encode
     wait_for
 );
 
@@ -31,6 +32,11 @@ sub start_redis (%how) {
     my $redis = SessionRedis::Redis->start(%how);
     publish($redis, $how{env} // 'REDIS');
     return $redis;
+}
+
+# Nodes on ports of their own, which no block reaches.
+sub start_cluster (%how) {
+    return SessionRedis::Cluster->start(%how);
 }
 
 sub fake_redis (%how) {

@@ -143,7 +143,7 @@ struct Maker {
 impl Maker {
     fn new(cf: *mut ngx_conf_t) -> Self {
         // SAFETY: nginx reads configurations on its only thread. What is printed besides would say it twice.
-        let use_stderr = unsafe { core::mem::replace(&mut *(&raw mut ngx_use_stderr), 0) };
+        let use_stderr = unsafe { (&raw mut ngx_use_stderr).replace(0) };
         Self { cf, log: KeptLog::new(ptr::null_mut::<ngx_log_t>()), use_stderr }
     }
 
