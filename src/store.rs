@@ -3,7 +3,7 @@
 //! An [`endpoint`] says where a store is, [`servers`] which of its servers to ask now, a [`dialogue`] what a
 //! fresh connection says first; a [`command`] is written, [`resp`] reads its reply, [`fetched`] says what the
 //! reply means, and [`error`] what may be done when it means a failure. A [`dialect`] is all of that for Redis or for
-//! [`memcached`]; a Redis Cluster is in [`cluster`].
+//! [`memcached`]; a Redis Cluster is in [`cluster`], and what Sentinels say of a master in [`sentinel`].
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +18,8 @@ pub mod error;
 pub mod fetched;
 pub mod memcached;
 pub mod resp;
+pub mod role;
+pub mod sentinel;
 pub mod server_error;
 pub mod servers;
 pub mod tls;

@@ -68,7 +68,7 @@ impl Client {
     pub(super) fn start(store: &Store, log: *mut ngx_log_t) -> &'static Self {
         let client: &'static Self = Box::leak(Box::new(Self {
             store: store.name.clone(),
-            database: store.endpoint.dialect.has_databases().then(|| store.login().database),
+            database: store.dialect().has_databases().then(|| store.login().database),
             limits: store.limits,
             log,
             pending: Cell::new(0),

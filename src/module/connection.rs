@@ -22,9 +22,11 @@ use super::resolver;
 use super::store_servers::StoreServers;
 use super::tls::TlsLink;
 use crate::store::ability::Feature;
+use crate::store::command;
 use crate::store::dialect::{Dialogue, Reader, Reply};
 use crate::store::error::{Failure, Step};
 use crate::store::fetched::{Fetched, Outcome, Ttl};
+use crate::store::role::{classify_role, Role};
 use crate::store::tls::TlsFailure;
 
 /// Bytes read at once.
@@ -58,6 +60,8 @@ enum Slot {
     Touched {
         longer: bool,
     },
+    /// What the server is, asked for when it does not do as a Redis does.
+    Role,
 }
 
 /// Kept by the list of its server while it is open, and by the lookups that it carries.
@@ -319,6 +323,15 @@ impl Connection {
             self.servers.probe_succeeded(self.server);
             self.used.set(true);
         }
+        if let Some(watch) = self.servers.watched_by() {
+            watch.ready(self);
+        }
+    }
+
+    /// Sends something else than a lookup with the next flush.
+    pub(super) fn say(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.output.borrow_mut().commands);
+        self.post_flush();
     }
 
     /// Sends the commands of a lookup with the next flush.
@@ -513,6 +526,9 @@ impl Connection {
 
     /// Gives a reply to whom it belongs: the oldest command without one.
     fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
+        if let Some(watch) = self.servers.watched_by() {
+            return watch.hear(self.server, reply.of_redis()?);
+        }
         let slot = self.slots.borrow_mut().pop_front();
         // Answers nobody asked for: from here on replies and commands may no longer belong together.
         let Some(slot) = slot else { return Err(reply.unasked()) };
@@ -573,11 +589,17 @@ impl Connection {
                     }
                 }
                 Err(failure) if failure.closes_connection() => return Err(failure),
+                Err(failure) if self.is_demoted(&failure) => return Err(Failure::Replica),
                 Err(Failure::Server(error)) => {
                     self.servers.touch_refused(self.server, &error, longer);
                 }
                 Err(_) => {}
             },
+            Slot::Role => {
+                if let Ok(Role::Sentinel { master }) = reply.of_redis().and_then(classify_role) {
+                    self.servers.note_sentinel(self.server, master.as_deref());
+                }
+            }
         }
         Ok(())
     }
@@ -586,6 +608,14 @@ impl Connection {
     fn expects_life_of(&self, lookup: &Rc<Lookup>) -> bool {
         let slots = self.slots.borrow();
         matches!(slots.front(), Some(Slot::Ttl(other)) if Rc::ptr_eq(other, lookup))
+    }
+
+    /// Finds out whether the server is a Redis at all, once.
+    fn ask_role(&self) {
+        if self.servers.wonders() {
+            self.slots.borrow_mut().push_back(Slot::Role);
+            self.say(command::role);
+        }
     }
 
     fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
@@ -606,6 +636,13 @@ impl Connection {
             self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
             return Err(failure);
         }
+        if self.is_demoted(&failure) {
+            self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
+            return Err(Failure::Replica);
+        }
+        if failure.is_unknown_command() {
+            self.ask_role();
+        }
         if failure.counts_against_server() {
             self.servers.server_failed(self.server, &failure);
         }
@@ -614,6 +651,11 @@ impl Connection {
         }
         self.servers.try_again(lookup, &failure, self.server, false);
         Ok(())
+    }
+
+    /// The master that it was has become a replica since.
+    fn is_demoted(&self, failure: &Failure) -> bool {
+        failure.is_read_only() && self.servers.login().master_only
     }
 
     /// Closes the connection and sends its lookups elsewhere, or fails them.
@@ -634,25 +676,27 @@ impl Connection {
         self.close();
         self.servers.forget(self);
 
-        if self.probe.replace(false) {
-            self.servers.probe_failed(self.server);
+        if let Some(watch) = self.servers.watched_by() {
+            watch.lost(self.server, failure);
+        } else if self.probe.replace(false) {
+            self.servers.probe_failed(self.server, failure);
         } else if !again && !is_idle && failure.counts_against_server() {
             self.servers.server_failed(self.server, failure);
         }
 
         for slot in slots {
-            if let Slot::Value(lookup) | Slot::Deleted { lookup, last: true } = slot {
-                if lookup.is_carried_by(self) {
-                    self.servers.try_again(&lookup, failure, self.server, again);
+            match (slot, lacking) {
+                // There is no second reply to be had.
+                (Slot::Ttl(lookup), Some(Feature::Life)) => {
+                    let first = lookup.value.take().filter(|_| lookup.is_carried_by(self));
+                    if let Some(outcome) = first {
+                        self.answer(&lookup, outcome, None);
+                    }
                 }
-            } else if let Slot::Ttl(lookup) = slot {
-                let first = lookup.value.take().filter(|_| lookup.is_carried_by(self));
-                match (first, lacking) {
-                    // There is no second one to be had.
-                    (Some(outcome), Some(Feature::Life)) => self.answer(&lookup, outcome, None),
-                    // Its first reply was read, its second is lost: ask for both again.
-                    (Some(_), _) => self.servers.try_again(&lookup, failure, self.server, again),
-                    (None, _) => {}
+                (slot, _) => {
+                    if let Some(lookup) = self.owed(slot) {
+                        self.servers.try_again(&lookup, failure, self.server, again);
+                    }
                 }
             }
         }
@@ -689,6 +733,34 @@ impl Connection {
         let step = self.dialogue.borrow().as_ref().and_then(Dialogue::awaited_step)?;
         // A server that hangs up at AUTH as the first word may want TLS; a database it may just not have.
         (step != Step::Auth || self.heard.get()).then_some(Failure::HungUp(step))
+    }
+
+    /// The lookup that still waits for this reply, or for what came before it.
+    fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
+        let (lookup, is_owed) = match slot {
+            Slot::Value(lookup) | Slot::Deleted { lookup, last: true } => (lookup, true),
+            // Its first reply was read, its second is lost: ask for both again.
+            Slot::Ttl(lookup) => {
+                let has_first = lookup.value.take().is_some();
+                (lookup, has_first)
+            }
+            Slot::Deleted { .. } | Slot::Touched { .. } | Slot::Role => return None,
+        };
+        (is_owed && lookup.is_carried_by(self)).then_some(lookup)
+    }
+
+    /// Closes the connection without blame, and returns the lookups that it owes an answer.
+    pub(super) fn abandon(self: &Rc<Self>) -> Vec<Rc<Lookup>> {
+        let slots = self.slots.take();
+        self.close();
+        self.servers.forget(self);
+        let owed: Vec<_> = slots.into_iter().filter_map(|slot| self.owed(slot)).collect();
+        for lookup in &owed {
+            if let Some(carrier) = lookup.drop_carrier() {
+                carrier.connection.release();
+            }
+        }
+        owed
     }
 
     /// The failure, by another name where a server ended a connection without TLS before it had said anything.

@@ -322,7 +322,7 @@ impl Plan {
         })?;
         let decoder = Decoder { shape: framework.shape, format, life: framework.life.clone() };
         let hash = matches!(decoder.shape, Shape::Hash | Shape::Field(_));
-        if hash && store.as_ref().is_some_and(|store| !store.endpoint.dialect.has_hashes()) {
+        if hash && store.as_ref().is_some_and(|store| !store.dialect().has_hashes()) {
             return Err(Mistake::new(
                 "session_redis_framework",
                 conf.place(),
@@ -371,7 +371,7 @@ impl Plan {
 
     /// Whether the store can have this key.
     pub(super) fn is_key(&self, key: &[u8]) -> bool {
-        self.store.as_ref().is_none_or(|store| store.endpoint.dialect.is_key(key))
+        self.store.as_ref().is_none_or(|store| store.dialect().is_key(key))
     }
 
     /// What a request of the location cannot do without.

@@ -241,6 +241,14 @@ impl Reader {
 }
 
 impl<'b> Reply<'b> {
+    /// The reply of a Redis, where no other may come.
+    pub fn of_redis(self) -> Result<resp::Reply<'b>, Failure> {
+        match self {
+            Self::Redis(reply) => Ok(reply),
+            Self::Memcached(_) => Err(Failure::Unexpected),
+        }
+    }
+
     /// Whether it answers no command.
     pub fn is_push(&self) -> bool {
         matches!(self, Self::Redis(resp::Reply::Push(_)))

@@ -57,6 +57,13 @@ pub fn is_url(argument: &str) -> bool {
     argument.contains("://")
 }
 
+impl Address {
+    /// Of `host`, `host:port` or `[IPv6 address]:port`.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_host(text).ok()
+    }
+}
+
 impl Endpoint {
     /// Of `redis://[user@]host[:port][/db]`, `rediss://…`, `redis+unix:///path[?db=n]` or the same of memcached, which has
     /// neither users in a url nor databases nor TLS; user and path percent-decoded (RFC 3986).
