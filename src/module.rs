@@ -24,6 +24,8 @@ mod plan;
 mod pool;
 mod request;
 mod resolver;
+mod sentinel;
+mod sentinel_block;
 mod store;
 mod store_block;
 mod store_servers;

@@ -23,7 +23,8 @@ use crate::store::fetched::{Outcome, Ttl};
 pub(super) struct Client {
     /// For the log.
     store: String,
-    database: u32,
+    /// Of a store that has several.
+    database: Option<u32>,
     limits: Limits,
     log: *mut ngx_log_t,
     pending: Cell<usize>,
@@ -67,7 +68,7 @@ impl Client {
     pub(super) fn start(store: &Store, log: *mut ngx_log_t) -> &'static Self {
         let client: &'static Self = Box::leak(Box::new(Self {
             store: store.name.clone(),
-            database: store.login().database,
+            database: store.dialect().has_databases().then(|| store.login().database),
             limits: store.limits,
             log,
             pending: Cell::new(0),
@@ -275,14 +276,17 @@ impl Client {
             Status::Missing if !found.get() => {
                 missing.set(missing.get() + 1);
                 if missing.get() >= SUSPICIOUS && log.count(now()).is_some() {
+                    let (place, check) = match self.database {
+                        Some(number) => (format!(" in database {number}"), ", database"),
+                        None => (String::new(), ""),
+                    };
                     ngx_log_error!(
                         NGX_LOG_WARN,
                         self.log,
-                        "session store \"{}\": {} valid ids, 0 sessions found in database {}: \
-                         check prefix, version, database",
+                        "session store \"{}\": {} valid ids, 0 sessions found{place}: \
+                         check prefix, version{check}",
                         self.store,
-                        missing.get(),
-                        self.database
+                        missing.get()
                     );
                 }
             }

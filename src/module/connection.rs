@@ -16,18 +16,17 @@ use nginx_sys::{
 };
 
 use super::address::{SocketAddress, Target};
-use super::event::{now, Event};
+use super::event::{now, time_of_day, Event};
 use super::lookup::{Carrier, Lookup, Query};
 use super::resolver;
 use super::store_servers::StoreServers;
 use super::tls::TlsLink;
+use crate::store::ability::Feature;
 use crate::store::command;
-use crate::store::dialogue::Dialogue;
-use crate::store::error::Failure;
-use crate::store::fetched::{
-    classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Outcome, Ttl,
-};
-use crate::store::resp::{Reader, Reply};
+use crate::store::dialect::{Dialogue, Reader, Reply};
+use crate::store::error::{Failure, Step};
+use crate::store::fetched::{Fetched, Outcome, Ttl};
+use crate::store::role::{classify_role, Role};
 use crate::store::tls::TlsFailure;
 
 /// Bytes read at once.
@@ -52,11 +51,17 @@ enum State {
 enum Slot {
     Value(Rc<Lookup>),
     Ttl(Rc<Lookup>),
-    Deleted(Rc<Lookup>),
+    /// Of keys that are deleted one by one, only the last one's reply ends the lookup.
+    Deleted {
+        lookup: Rc<Lookup>,
+        last: bool,
+    },
     /// A touch; `longer` when it was sent in the form that never shortens.
     Touched {
         longer: bool,
     },
+    /// What the server is, asked for when it does not do as a Redis does.
+    Role,
 }
 
 /// Kept by the list of its server while it is open, and by the lookups that it carries.
@@ -128,7 +133,7 @@ impl Connection {
             dialogue: RefCell::new(None),
             password: RefCell::new(None),
             output: RefCell::default(),
-            reader: RefCell::new(Reader::new(servers.limits())),
+            reader: RefCell::new(servers.dialect().reader(servers.limits())),
             slots: RefCell::default(),
             answered: Cell::new(0),
             written: Cell::new(0),
@@ -288,18 +293,27 @@ impl Connection {
     fn log_in(self: &Rc<Self>) {
         let mut output = self.output.borrow_mut();
         let login = self.servers.login();
-        let dialogue = Dialogue::begin(&login, self.probe.get(), &mut output.handshake);
-        self.password.borrow_mut().clone_from(&login.password);
-        drop((output, login));
+        let dialect = self.servers.dialect();
+        let dialogue = dialect.greet(&login, self.probe.get(), &mut output.handshake);
+        *self.password.borrow_mut() = login.password;
+        drop(output);
         self.state.set(State::Handshake);
         *self.dialogue.borrow_mut() = Some(dialogue);
         self.end_handshake();
         self.post_flush();
     }
 
+    fn awaits_greeting(&self) -> bool {
+        self.dialogue.borrow().as_ref().is_some_and(Dialogue::awaits_reply)
+    }
+
     /// Goes on to lookups if the handshake is over.
     fn end_handshake(self: &Rc<Self>) {
-        if !self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done) {
+        let is_done = self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done);
+        if is_done && !self.awaits_greeting() {
+            self.servers.answered(Feature::Name);
+        }
+        if !is_done || self.state.get() != State::Handshake {
             return;
         }
         self.state.set(State::Ready);
@@ -309,28 +323,38 @@ impl Connection {
             self.servers.probe_succeeded(self.server);
             self.used.set(true);
         }
+        if let Some(watch) = self.servers.watched_by() {
+            watch.ready(self);
+        }
+    }
+
+    /// Sends something else than a lookup with the next flush.
+    pub(super) fn say(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.output.borrow_mut().commands);
+        self.post_flush();
     }
 
     /// Sends the commands of a lookup with the next flush.
     pub(super) fn ask(self: &Rc<Self>, lookup: &Rc<Lookup>) {
+        let dialect = self.servers.dialect();
         let mut output = self.output.borrow_mut();
         let mut slots = self.slots.borrow_mut();
         match &lookup.query {
             Query::Fetch { key, hash, ttl } => {
-                match hash {
-                    true => command::hgetall(&mut output.commands, key),
-                    false => command::get(&mut output.commands, key),
-                }
+                dialect.fetch(&mut output.commands, key, *hash);
                 slots.push_back(Slot::Value(Rc::clone(lookup)));
-                if *ttl {
-                    command::pttl(&mut output.commands, key);
+                if *ttl && self.servers.may_have(Feature::Life) {
+                    dialect.life(&mut output.commands, key);
                     slots.push_back(Slot::Ttl(Rc::clone(lookup)));
                 }
             }
             Query::Delete { keys } => {
                 let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
-                command::del(&mut output.commands, &keys);
-                slots.push_back(Slot::Deleted(Rc::clone(lookup)));
+                let replies = dialect.delete(&mut output.commands, &keys);
+                slots.extend((1..=replies).map(|reply| Slot::Deleted {
+                    lookup: Rc::clone(lookup),
+                    last: reply == replies,
+                }));
             }
         }
         drop((output, slots));
@@ -344,14 +368,15 @@ impl Connection {
 
     /// Extends the life of a key, which nobody waits for.
     pub(super) fn touch(self: &Rc<Self>, key: &[u8], ms: u64, longer: bool) {
+        let dialect = self.servers.dialect();
+        let longer = longer && dialect.has_longer() && self.servers.may_have(Feature::Longer);
         let mut output = self.output.borrow_mut();
-        match longer {
-            true => command::pexpire_longer(&mut output.commands, key, ms),
-            false => command::pexpire(&mut output.commands, key, ms),
-        }
+        let asked = dialect.touch(&mut output.commands, key, ms, longer, time_of_day());
         drop(output);
-        self.slots.borrow_mut().push_back(Slot::Touched { longer });
-        self.post_flush();
+        if asked {
+            self.slots.borrow_mut().push_back(Slot::Touched { longer });
+            self.post_flush();
+        }
     }
 
     /// Whether so many of its commands were written.
@@ -483,16 +508,14 @@ impl Connection {
 
     fn digest(self: &Rc<Self>, mut input: &[u8]) -> Result<(), Failure> {
         while self.is_open() {
-            let reply = self.reader.borrow_mut().next(&mut input).map_err(Failure::Protocol)?;
+            let reply = self.reader.borrow_mut().next(&mut input)?;
             match reply {
                 None => return Ok(()),
-                Some(Reply::Push(_)) => {}
-                Some(reply) if self.state.get() == State::Handshake => {
-                    let mut dialogue = self.dialogue.borrow_mut();
-                    if let Some(dialogue) = &mut *dialogue {
+                Some(reply) if reply.is_push() => {}
+                Some(reply) if self.awaits_greeting() => {
+                    if let Some(dialogue) = &mut *self.dialogue.borrow_mut() {
                         dialogue.take(reply)?;
                     }
-                    drop(dialogue);
                     self.end_handshake();
                 }
                 Some(reply) => self.hand_out(reply)?,
@@ -503,37 +526,42 @@ impl Connection {
 
     /// Gives a reply to whom it belongs: the oldest command without one.
     fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
+        if let Some(watch) = self.servers.watched_by() {
+            return watch.hear(self.server, reply.of_redis()?);
+        }
         let slot = self.slots.borrow_mut().pop_front();
         // Answers nobody asked for: from here on replies and commands may no longer belong together.
-        let Some(slot) = slot else { return Err(unasked(reply)) };
+        let Some(slot) = slot else { return Err(reply.unasked()) };
         self.answered.set(self.answered.get() + 1);
         self.used.set(true);
+        self.servers.served(self.server);
 
         match slot {
             Slot::Value(lookup) => {
-                let fetched = match lookup.query {
-                    Query::Fetch { hash: true, .. } => classify_hgetall(reply),
-                    _ => classify_get(reply),
+                let fetched = match &lookup.query {
+                    Query::Fetch { key, hash, .. } => reply.fetched(key, *hash),
+                    Query::Delete { .. } => return Err(Failure::Unexpected),
                 };
                 if lookup.is_done() {
                     return self.late(&fetched);
                 }
                 self.late_since.set(None);
-                let two = matches!(lookup.query, Query::Fetch { ttl: true, .. });
+                let with_life = self.expects_life_of(&lookup);
                 match fetched.into() {
                     Outcome::Failed(failure) => return self.refused(&lookup, failure),
-                    outcome if two => *lookup.value.borrow_mut() = Some(outcome),
+                    outcome if with_life => *lookup.value.borrow_mut() = Some(outcome),
                     outcome => self.answer(&lookup, outcome, None),
                 }
             }
             Slot::Ttl(lookup) => {
-                let ttl = match classify_pttl(reply) {
+                let ttl = match reply.ttl(lookup.query.key()) {
                     Err(failure) if failure.closes_connection() => {
                         self.slots.borrow_mut().push_front(Slot::Ttl(lookup));
                         return Err(failure);
                     }
                     ttl => ttl.ok(),
                 };
+                self.servers.answered(Feature::Life);
                 // The first of the two replies may have ended the lookup, or sent it elsewhere.
                 if lookup.is_carried_by(self) {
                     if let Some(outcome) = lookup.value.take() {
@@ -541,26 +569,53 @@ impl Connection {
                     }
                 }
             }
-            Slot::Deleted(lookup) => match classify_count(reply) {
-                Ok(_) => {
+            Slot::Deleted { lookup, last } => match reply.deleted() {
+                Ok(()) => {
                     self.servers.note_writable(self.server);
-                    if !lookup.is_done() {
+                    if last && lookup.is_carried_by(self) {
                         self.answer(&lookup, Outcome::Missing, None);
                     }
                 }
-                Err(failure) if lookup.is_done() => return self.late(&Fetched::Failed(failure)),
+                Err(failure) if !lookup.is_carried_by(self) => {
+                    return self.late(&Fetched::Failed(failure))
+                }
                 Err(failure) => return self.refused(&lookup, failure),
             },
-            Slot::Touched { longer } => match classify_count(reply) {
-                Ok(_) => self.servers.note_writable(self.server),
+            Slot::Touched { longer } => match reply.touched() {
+                Ok(()) => {
+                    self.servers.note_writable(self.server);
+                    if longer {
+                        self.servers.answered(Feature::Longer);
+                    }
+                }
                 Err(failure) if failure.closes_connection() => return Err(failure),
+                Err(failure) if self.is_demoted(&failure) => return Err(Failure::Replica),
                 Err(Failure::Server(error)) => {
                     self.servers.touch_refused(self.server, &error, longer);
                 }
                 Err(_) => {}
             },
+            Slot::Role => {
+                if let Ok(Role::Sentinel { master }) = reply.of_redis().and_then(classify_role) {
+                    self.servers.note_sentinel(self.server, master.as_deref());
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Whether the next reply is the second one of a lookup whose first has come.
+    fn expects_life_of(&self, lookup: &Rc<Lookup>) -> bool {
+        let slots = self.slots.borrow();
+        matches!(slots.front(), Some(Slot::Ttl(other)) if Rc::ptr_eq(other, lookup))
+    }
+
+    /// Finds out whether the server is a Redis at all, once.
+    fn ask_role(&self) {
+        if self.servers.wonders() {
+            self.slots.borrow_mut().push_back(Slot::Role);
+            self.say(command::role);
+        }
     }
 
     fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
@@ -581,6 +636,13 @@ impl Connection {
             self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
             return Err(failure);
         }
+        if self.is_demoted(&failure) {
+            self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
+            return Err(Failure::Replica);
+        }
+        if failure.is_unknown_command() {
+            self.ask_role();
+        }
         if failure.counts_against_server() {
             self.servers.server_failed(self.server, &failure);
         }
@@ -591,12 +653,21 @@ impl Connection {
         Ok(())
     }
 
+    /// The master that it was has become a replica since.
+    fn is_demoted(&self, failure: &Failure) -> bool {
+        failure.is_read_only() && self.servers.login().master_only
+    }
+
     /// Closes the connection and sends its lookups elsewhere, or fails them.
     pub(super) fn fail(self: &Rc<Self>, failure: &Failure) {
         if !self.is_open() {
             return;
         }
+        let lacking = self.hung_up_on(failure);
+        let named = self.names_step(failure);
+        let failure = named.as_ref().unwrap_or(failure);
         let again = (self.used.get() && failure.is_retryable_on_fresh_connection())
+            || lacking.is_some()
             || (failure.is_about_password()
                 && self.servers.has_newer_password(self.password.borrow().as_deref()));
         let slots = self.slots.take();
@@ -605,24 +676,91 @@ impl Connection {
         self.close();
         self.servers.forget(self);
 
-        if self.probe.replace(false) {
-            self.servers.probe_failed(self.server);
+        if let Some(watch) = self.servers.watched_by() {
+            watch.lost(self.server, failure);
+        } else if self.probe.replace(false) {
+            self.servers.probe_failed(self.server, failure);
         } else if !again && !is_idle && failure.counts_against_server() {
             self.servers.server_failed(self.server, failure);
         }
 
         for slot in slots {
-            if let Slot::Value(lookup) | Slot::Deleted(lookup) = slot {
-                if !lookup.is_done() {
-                    self.servers.try_again(&lookup, failure, self.server, again);
+            match (slot, lacking) {
+                // There is no second reply to be had.
+                (Slot::Ttl(lookup), Some(Feature::Life)) => {
+                    let first = lookup.value.take().filter(|_| lookup.is_carried_by(self));
+                    if let Some(outcome) = first {
+                        self.answer(&lookup, outcome, None);
+                    }
                 }
-            } else if let Slot::Ttl(lookup) = slot {
-                // Its first reply was read, its second is lost: ask for both again.
-                if lookup.is_carried_by(self) && lookup.value.take().is_some() {
-                    self.servers.try_again(&lookup, failure, self.server, again);
+                (slot, _) => {
+                    if let Some(lookup) = self.owed(slot) {
+                        self.servers.try_again(&lookup, failure, self.server, again);
+                    }
                 }
             }
         }
+    }
+
+    /// What the server may not know, since it closed the connection where an answer to that was due.
+    fn hung_up_on(&self, failure: &Failure) -> Option<Feature> {
+        if !matches!(failure, Failure::Closed | Failure::Broken(_)) {
+            return None;
+        }
+        let dialogue = self.dialogue.borrow();
+        let asked = match dialogue.as_ref() {
+            Some(dialogue) if dialogue.awaits_name() => Some(Feature::Name),
+            Some(dialogue) if dialogue.awaits_reply() => None,
+            _ => self.slots.borrow().iter().find_map(|slot| match slot {
+                Slot::Ttl(_) => self.servers.dialect().may_lack_lives().then_some(Feature::Life),
+                Slot::Touched { longer: true } => Some(Feature::Longer),
+                _ => None,
+            }),
+        };
+        let lacking = asked.filter(|feature| self.servers.hung_up(*feature));
+        if lacking.is_none() && !self.used.get() {
+            self.servers.hung_up_anyway();
+        }
+        lacking
+    }
+
+    /// The failure of a handshake that the server ended by closing the connection.
+    fn names_step(&self, failure: &Failure) -> Option<Failure> {
+        let closed = matches!(failure, Failure::Closed | Failure::Broken(_));
+        if !closed || self.state.get() != State::Handshake {
+            return None;
+        }
+        let step = self.dialogue.borrow().as_ref().and_then(Dialogue::awaited_step)?;
+        // A server that hangs up at AUTH as the first word may want TLS; a database it may just not have.
+        (step != Step::Auth || self.heard.get()).then_some(Failure::HungUp(step))
+    }
+
+    /// The lookup that still waits for this reply, or for what came before it.
+    fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
+        let (lookup, is_owed) = match slot {
+            Slot::Value(lookup) | Slot::Deleted { lookup, last: true } => (lookup, true),
+            // Its first reply was read, its second is lost: ask for both again.
+            Slot::Ttl(lookup) => {
+                let has_first = lookup.value.take().is_some();
+                (lookup, has_first)
+            }
+            Slot::Deleted { .. } | Slot::Touched { .. } | Slot::Role => return None,
+        };
+        (is_owed && lookup.is_carried_by(self)).then_some(lookup)
+    }
+
+    /// Closes the connection without blame, and returns the lookups that it owes an answer.
+    pub(super) fn abandon(self: &Rc<Self>) -> Vec<Rc<Lookup>> {
+        let slots = self.slots.take();
+        self.close();
+        self.servers.forget(self);
+        let owed: Vec<_> = slots.into_iter().filter_map(|slot| self.owed(slot)).collect();
+        for lookup in &owed {
+            if let Some(carrier) = lookup.drop_carrier() {
+                carrier.connection.release();
+            }
+        }
+        owed
     }
 
     /// The failure, by another name where a server ended a connection without TLS before it had said anything.
@@ -731,14 +869,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// A server that refuses the connection itself says so unasked.
-fn unasked(reply: Reply<'_>) -> Failure {
-    match reply {
-        Reply::Error(error) => Failure::Server(error),
-        _ => Failure::Unexpected,
     }
 }
 

@@ -26,11 +26,20 @@ const REREAD_AFTER: u64 = 10_000;
 
 impl Credentials {
     pub(super) fn of(store: &Store, log: *mut ngx_log_t) -> Self {
+        Self::new(&store.name, store.login(), store.password_file.clone(), log)
+    }
+
+    pub(super) fn new(
+        store: &str,
+        login: Login,
+        password_file: Option<String>,
+        log: *mut ngx_log_t,
+    ) -> Self {
         Self {
-            store: store.name.clone(),
+            store: store.to_owned(),
             log,
-            login: RefCell::new(store.login()),
-            password_file: store.password_file.clone(),
+            login: RefCell::new(login),
+            password_file,
             password_read: Cell::new(None),
             said_unreadable: Cell::new(false),
         }

@@ -24,6 +24,14 @@ impl Query {
         matches!(self, Self::Delete { .. })
     }
 
+    /// The session's key; empty where there is none.
+    pub(super) fn key(&self) -> &[u8] {
+        match self {
+            Self::Fetch { key, .. } => key,
+            Self::Delete { keys } => keys.last().map_or(&[], |key| key),
+        }
+    }
+
     /// Whether the answer to this answers `other` too.
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {

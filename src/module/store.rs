@@ -11,15 +11,17 @@ use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule, NgxHttpUpstreamModule,
 };
 
-use super::address::{self, Name, SocketAddress, Target, REDIS_PORT};
+use super::address::{self, Name, SocketAddress, Target};
 use super::client::Client;
 use super::conf::{log_at, MainConf, Place};
 use super::directives::Directive;
 use super::plan::Mistake;
+use super::sentinel_block::Sentinels;
 use super::tls::{Tls, TlsConf};
 use super::SessionRedis;
 use crate::config::{unknown, ConfigError};
 use crate::store::cluster::NodeAddress;
+use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
 use crate::store::endpoint::{is_url, Address, Endpoint};
 use crate::store::servers::ServerConf;
@@ -27,7 +29,9 @@ use crate::store::servers::ServerConf;
 /// `session_redis_store` or an anonymous store of a url.
 pub(super) struct Store {
     pub(super) name: String,
-    pub(super) endpoint: Endpoint,
+    /// None of a store whose master Sentinels name.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) sentinels: Option<Sentinels>,
     pub(super) username: Option<String>,
     pub(super) password: Option<Vec<u8>>,
     /// Where the password comes from, with its full name.
@@ -51,6 +55,9 @@ pub(super) struct ClusterConf {
     pub(super) seeds: Vec<NodeAddress>,
     pub(super) read_from_replicas: bool,
 }
+
+/// How our connections show in a server's `CLIENT LIST`.
+const CLIENT_NAME: &str = "nginx-session-redis";
 
 /// Times in ms.
 #[derive(Clone, Copy)]
@@ -79,12 +86,13 @@ impl Default for Limits {
 }
 
 impl Store {
-    pub(super) fn new(name: &str, endpoint: Endpoint, place: Place) -> Self {
+    pub(super) fn new(name: &str, place: Place) -> Self {
         Self {
             name: name.to_owned(),
-            username: endpoint.username.clone(),
-            database: endpoint.database,
-            endpoint,
+            endpoint: None,
+            sentinels: None,
+            username: None,
+            database: None,
             password: None,
             password_file: None,
             cluster: None,
@@ -98,6 +106,19 @@ impl Store {
         }
     }
 
+    /// The same store at this server.
+    pub(super) fn at(mut self, endpoint: Endpoint) -> Self {
+        self.username = endpoint.username.clone();
+        self.database = endpoint.database;
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// What its servers speak.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.endpoint.as_ref().map_or(Dialect::Redis, |endpoint| endpoint.dialect)
+    }
+
     /// The store that a url in `session_redis` stands for; equal urls share one.
     pub(super) fn anonymous(d: &Directive, url: &str) -> Result<Rc<Self>, ConfigError> {
         let endpoint = Endpoint::parse(url)?;
@@ -106,9 +127,9 @@ impl Store {
         if let Some(store) = known {
             return Ok(Rc::clone(store));
         }
-        let mut store = Self::new(url, endpoint, d.place());
+        let mut store = Self::new(url, d.place()).at(endpoint);
         store.tls = TlsConf::default()
-            .build(d.cf, &store.endpoint, &store.place)
+            .build(d.cf, store.endpoint.as_ref(), &store.place)
             .map_err(Mistake::into_error)?;
         let store = Rc::new(store);
         main.stores.push(Rc::clone(&store));
@@ -159,7 +180,11 @@ impl Store {
             return Ok(());
         }
         self.resolver.set(self.own_resolver.unwrap_or_else(|| http_resolver(cf)));
-        let servers = match &self.endpoint.address {
+        if let Some(sentinels) = &self.sentinels {
+            return sentinels.locate(|host, port| self.of_host(cf, host, port));
+        }
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        let servers = match &endpoint.address {
             Address::Unix(path) => direct(address::parse(cf, &format!("unix:{path}"), false)?),
             Address::Host { host, port } => match (upstream(cf, host), port) {
                 (Some(block), None) => self.of_upstream(cf, host, block)?,
@@ -167,9 +192,12 @@ impl Store {
                     return Err(ConfigError::new(format!(
                         "\"{host}\" is an upstream, whose servers have ports of their own"
                     ))
-                    .hint(format!("write \"redis://{host}\"")))
+                    .hint(format!("write \"{}://{host}\"", self.dialect().scheme())))
                 }
-                (None, port) => self.of_host(cf, host, port.unwrap_or(REDIS_PORT))?,
+                (None, port) => {
+                    let port = port.unwrap_or(self.dialect().default_port());
+                    self.of_host(cf, host, port)?
+                }
             },
         };
         let _ = self.servers.set(servers);
@@ -229,6 +257,7 @@ impl Store {
             || line.rsplit_once(':').is_some_and(|(host, port)| {
                 !port.ends_with(']') && (!host.contains(':') || host.ends_with(']'))
             });
+        let dialect = self.dialect();
         if known.port() == 80 && !has_port {
             log_at(
                 NGX_LOG_WARN,
@@ -236,7 +265,9 @@ impl Store {
                 &self.place,
                 format_args!(
                     "server \"{line}\" in upstream \"{upstream}\" has no port, nginx gave it 80; \
-                     Redis listens on {REDIS_PORT}"
+                     {} listens on {}",
+                    dialect.name(),
+                    dialect.default_port()
                 ),
             );
         }
@@ -263,7 +294,8 @@ impl Store {
             username: self.username.clone(),
             password: self.password.clone(),
             database: self.database.unwrap_or(0),
-            client_name: None,
+            client_name: Some(CLIENT_NAME.to_owned()),
+            master_only: self.sentinels.is_some(),
         }
     }
 

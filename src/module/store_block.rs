@@ -15,15 +15,21 @@ use super::conf::{MainConf, Place};
 use super::directives::{directive, milliseconds, once, Directive};
 use super::files;
 use super::plan::Mistake;
+use super::sentinel_block::{self, SentinelBlock};
 use super::store::{ClusterConf, Limits, Store};
 use super::tls::TlsConf;
 use crate::config::{unknown, ConfigError};
 use crate::store::cluster::NodeAddress;
+use crate::store::dialect::Dialect;
 use crate::store::endpoint::{Address, Endpoint};
 
 /// The directives of the block, in the order of the reference.
-static mut COMMANDS: [ngx_command_t; 24] = [
+static mut COMMANDS: [ngx_command_t; 28] = [
     directive!("server", NGX_CONF_TAKE1, 0, set_server),
+    directive!("sentinel", NGX_CONF_1MORE, 0, set_sentinel),
+    directive!("sentinel_username", NGX_CONF_TAKE1, 0, set_sentinel_username),
+    directive!("sentinel_password_file", NGX_CONF_TAKE1, 0, set_sentinel_password_file),
+    directive!("sentinel_ssl", NGX_CONF_TAKE1, 0, set_sentinel_ssl),
     directive!("cluster", NGX_CONF_1MORE, 0, set_cluster),
     directive!("read_from", NGX_CONF_TAKE1, 0, set_read_from),
     directive!("username", NGX_CONF_TAKE1, 0, set_username),
@@ -63,6 +69,7 @@ static mut COMMANDS: [ngx_command_t; 24] = [
 #[derive(Default)]
 struct Block {
     server: Option<Endpoint>,
+    sentinel: SentinelBlock,
     cluster: Option<Vec<NodeAddress>>,
     read_from_replicas: Option<bool>,
     username: Option<String>,
@@ -132,20 +139,29 @@ impl Block {
         let mut store = self
             .into_plain_store(name, place)
             .map_err(|error| Mistake::new("session_redis_store", place, error))?;
-        store.tls = tls.build(cf, &store.endpoint, place)?;
+        match &mut store.sentinels {
+            Some(sentinels) => {
+                (store.tls, sentinels.tls) = tls.build_with_sentinels(cf, sentinels.ssl, place)?;
+            }
+            None => store.tls = tls.build(cf, store.endpoint.as_ref(), place)?,
+        }
         check_tls(&store).map_err(|error| Mistake::new("session_redis_store", place, error))?;
         Ok(store)
     }
 
     fn into_plain_store(mut self, name: &str, place: &Place) -> Result<Store, ConfigError> {
-        let (server, cluster) = self.place(name)?;
-        if self.database.is_some() && server.database.is_some() {
+        let mut store = self.place(Store::new(name, place.clone()))?;
+        if self.database.is_some() && store.database.is_some() {
             return Err(ConfigError::new("\"database\" stands beside a database in the url"));
         }
-        if self.username.is_some() && server.username.is_some() {
+        if self.username.is_some() && store.username.is_some() {
             return Err(ConfigError::new("\"username\" stands beside a user in the url"));
         }
-        let mut store = Store::new(name, server, place.clone());
+        store.dialect().check(
+            self.username.as_deref(),
+            self.password.is_some(),
+            self.database.is_some(),
+        )?;
         let defaults = Limits::default();
         store.limits = Limits {
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
@@ -156,7 +172,6 @@ impl Block {
             max_size: self.max_size.unwrap_or(defaults.max_size),
             retry: self.retry.unwrap_or(defaults.retry),
         };
-        store.cluster = cluster;
         store.username = self.username.or(store.username);
         store.database = self.database.or(store.database);
         store.password = self.password;
@@ -167,27 +182,49 @@ impl Block {
 }
 
 impl Block {
-    /// Where the store is: exactly one of the directives that say so.
-    fn place(&mut self, name: &str) -> Result<(Endpoint, Option<ClusterConf>), ConfigError> {
-        match (self.server.take(), self.cluster.take()) {
-            (Some(_), Some(_)) => Err(ConfigError::new(format!(
-                "store \"{name}\" has both \"server\" and \"cluster\""
-            ))),
-            (None, None) => Err(ConfigError::new(format!("store \"{name}\" has no \"server\""))
-                .hint("for instance \"server redis://127.0.0.1:6379;\"")),
-            (Some(server), None) => match self.read_from_replicas {
-                None => Ok((server, None)),
-                Some(_) => Err(ConfigError::new("\"read_from\" is for a \"cluster\" only")),
-            },
-            (None, Some(seeds)) => self.check_cluster(seeds),
+    /// Puts the store where it is: exactly one of the directives says so.
+    fn place(&mut self, mut store: Store) -> Result<Store, ConfigError> {
+        store.sentinels = std::mem::take(&mut self.sentinel).finish()?;
+        let (server, cluster) = (self.server.take(), self.cluster.take());
+        let name = &store.name;
+        let mut given = [
+            ("server", server.is_some()),
+            ("sentinel", store.sentinels.is_some()),
+            ("cluster", cluster.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(directive, is_given)| is_given.then_some(directive));
+        match (given.next(), given.next()) {
+            (None, _) => {
+                return Err(ConfigError::new(format!("store \"{name}\" has no \"server\""))
+                    .hint("for instance \"server redis://127.0.0.1:6379;\""))
+            }
+            (Some(first), Some(second)) => {
+                return Err(ConfigError::new(format!(
+                    "store \"{name}\" has both \"{first}\" and \"{second}\""
+                )))
+            }
+            (Some(_), None) => {}
         }
+        if let Some(seeds) = cluster {
+            let (endpoint, cluster) = self.check_cluster(seeds)?;
+            store.cluster = Some(cluster);
+            return Ok(store.at(endpoint));
+        }
+        if self.read_from_replicas.is_some() {
+            return Err(ConfigError::new("\"read_from\" is for a \"cluster\" only"));
+        }
+        Ok(match server {
+            Some(server) => store.at(server),
+            None => store,
+        })
     }
 
     /// What a cluster cannot have.
     fn check_cluster(
         &self,
         seeds: Vec<NodeAddress>,
-    ) -> Result<(Endpoint, Option<ClusterConf>), ConfigError> {
+    ) -> Result<(Endpoint, ClusterConf), ConfigError> {
         if self.database.is_some_and(|database| database != 0) {
             return Err(ConfigError::new("a cluster has only database 0"));
         }
@@ -200,9 +237,10 @@ impl Block {
             return Err(ConfigError::new("\"cluster\" names no node"));
         };
         let address = Address::Host { host: first.host.to_string(), port: Some(first.port) };
-        let endpoint = Endpoint { address, tls: false, username: None, database: None };
+        let dialect = Dialect::Redis;
+        let endpoint = Endpoint { dialect, address, tls: false, username: None, database: None };
         let read_from_replicas = self.read_from_replicas.unwrap_or(false);
-        Ok((endpoint, Some(ClusterConf { seeds, read_from_replicas })))
+        Ok((endpoint, ClusterConf { seeds, read_from_replicas }))
     }
 }
 
@@ -247,12 +285,28 @@ unsafe extern "C" fn set(
     }
 }
 
-fn fill<T>(field: &mut Option<T>, value: T) -> Result<(), ConfigError> {
+pub(super) fn fill<T>(field: &mut Option<T>, value: T) -> Result<(), ConfigError> {
     once(field.replace(value).is_none())
 }
 
 fn set_server(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
     fill(&mut block.server, Endpoint::parse(d.args[0])?)
+}
+
+fn set_sentinel(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_sentinel(d, &mut block.sentinel)
+}
+
+fn set_sentinel_username(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_username(d, &mut block.sentinel)
+}
+
+fn set_sentinel_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_password_file(d, &mut block.sentinel)
+}
+
+fn set_sentinel_ssl(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_ssl(d, &mut block.sentinel)
 }
 
 fn set_cluster(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
@@ -292,14 +346,8 @@ fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError>
 }
 
 fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
-    let (content, name) = files::read_secret(d, d.args[0])?;
-    let Some(password) = files::password(&content) else {
-        return Err(ConfigError::new(format!("\"{name}\" is empty")));
-    };
-    if password.contains(&b'\n') {
-        return Err(ConfigError::new(format!("\"{name}\" has more than one line")));
-    }
-    fill_password(block, password)?;
+    let (password, name) = files::read_password(d, d.args[0])?;
+    fill_password(block, &password)?;
     fill(&mut block.password_file, name)
 }
 

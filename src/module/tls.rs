@@ -30,6 +30,9 @@ pub(super) use context::Tls;
 #[cfg(ngx_feature = "ssl")]
 pub(super) use link::TlsLink;
 
+/// TLS to some servers; none where it is off.
+pub(super) type Shared = Option<Rc<Tls>>;
+
 /// The `ssl` directives of a store's block, named and meant as nginx's `proxy_ssl_…`.
 #[derive(Default)]
 pub(super) struct TlsConf {
@@ -98,15 +101,15 @@ impl TlsConf {
     pub(super) fn build(
         &self,
         cf: *mut ngx_conf_t,
-        endpoint: &Endpoint,
+        endpoint: Option<&Endpoint>,
         place: &Place,
     ) -> Result<Option<Rc<Tls>>, Mistake> {
         if !self.is_on(cf, endpoint)? {
             return Ok(None);
         }
-        let host = match &endpoint.address {
-            Address::Host { host, .. } => ServerName::new(host),
-            Address::Unix(_) => None,
+        let host = match endpoint.map(|endpoint| &endpoint.address) {
+            Some(Address::Host { host, .. }) => ServerName::new(host),
+            Some(Address::Unix(_)) | None => None,
         };
         self.make(cf, host, place).map(Some)
     }
@@ -124,14 +127,35 @@ impl TlsConf {
         Tls::new(cf, self, name, place).map(Rc::new)
     }
 
+    /// TLS to the servers of a store that Sentinels name, and to the Sentinels if it is `for_sentinels`: each must
+    /// prove to be what it is called, unless `ssl_name` says whom all are.
+    pub(super) fn build_with_sentinels(
+        &self,
+        cf: *mut ngx_conf_t,
+        for_sentinels: bool,
+        place: &Place,
+    ) -> Result<(Shared, Shared), Mistake> {
+        if !for_sentinels {
+            return Ok((self.build(cf, None, place)?, None));
+        }
+        let tls = self.make(cf, None, place)?;
+        let is_on = self.on.value().copied().unwrap_or(false);
+        Ok((is_on.then(|| Rc::clone(&tls)), Some(tls)))
+    }
+
     /// Whether the store is spoken to over TLS, if what is written of it agrees.
-    fn is_on(&self, cf: *mut ngx_conf_t, endpoint: &Endpoint) -> Result<bool, Mistake> {
+    fn is_on(&self, cf: *mut ngx_conf_t, endpoint: Option<&Endpoint>) -> Result<bool, Mistake> {
         let said = self.on.value().copied();
-        let error = match (said, endpoint.tls, &endpoint.address) {
+        let by_url = endpoint.is_some_and(|endpoint| endpoint.tls);
+        let address = endpoint.map(|endpoint| &endpoint.address);
+        let error = match (said, by_url, address) {
             (Some(false), true, _) => ConfigError::new("contradicts \"rediss://\"")
                 .hint("write \"redis://\" for a store without TLS"),
-            (Some(true), _, Address::Unix(_)) => {
+            (Some(true), _, Some(Address::Unix(_))) => {
                 ConfigError::new("a Unix socket is spoken to without TLS")
+            }
+            (Some(true), ..) if !endpoint.is_none_or(|endpoint| endpoint.dialect.has_tls()) => {
+                ConfigError::new("memcached is spoken to without TLS")
             }
             (Some(true), ..) | (None, true, _) => return Ok(true),
             _ => return self.warn_unused(cf, said.is_some()).map(|()| false),
@@ -199,7 +223,8 @@ fn fill<T>(setting: &mut Setting<T>, d: &Directive, value: T) -> Result<(), Conf
     once(setting.set(value, d.place()))
 }
 
-fn must_have_ssl() -> Result<(), ConfigError> {
+/// Refused where nginx was built without.
+pub(super) fn must_have_ssl() -> Result<(), ConfigError> {
     match cfg!(ngx_feature = "ssl") {
         true => Ok(()),
         false => Err(without_ssl()),

@@ -1,7 +1,9 @@
-//! What a fresh connection says before it serves: `AUTH`, `SELECT`, and for a probe a `GET`.
+//! What a fresh connection says before it serves: `AUTH`, `SELECT`, `ROLE` where only a master will do, and for a
+//! probe a `GET`.
 //!
 //! All of it is written at once and answered in order, so that a handshake takes one round trip. No lookup may be
-//! written behind it until it is done: after a refused `SELECT` it would read another database.
+//! written behind it until it is done: after a refused `SELECT` it would read another database. The connection's name
+//! comes last, since nobody waits for the reply to it.
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +12,7 @@ use std::fmt;
 use super::command;
 use super::error::{serves_nobody, Failure, Step};
 use super::resp::Reply;
+use super::role::{classify_role, Role};
 use super::server_error::ServerError;
 
 /// Who a connection is and which database it reads: what the handshake says.
@@ -23,6 +26,8 @@ pub struct Login {
     pub database: u32,
     /// How the connection shows in `CLIENT LIST`; a server that knows no names is not bothered about it.
     pub client_name: Option<String>,
+    /// The server must be the master: a replica is not taken.
+    pub master_only: bool,
 }
 
 /// The password is not shown.
@@ -33,6 +38,7 @@ impl fmt::Debug for Login {
             .field("password", &self.password.as_ref().map(|_| "***"))
             .field("database", &self.database)
             .field("client_name", &self.client_name)
+            .field("master_only", &self.master_only)
             .finish()
     }
 }
@@ -43,7 +49,7 @@ const PROBE_KEY: &[u8] = b"session_redis_probe";
 /// A handshake under way: the replies that are still awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialogue {
-    awaited: [Option<Awaited>; 4],
+    awaited: [Option<Awaited>; 5],
     with_user: bool,
 }
 
@@ -59,30 +65,56 @@ impl Dialogue {
     /// lookup, so that a server which is frozen, loads its data or lost its master does not count as up: some of
     /// these answer a `PING` nevertheless, and some proxies know none.
     pub fn begin(login: &Login, probe: bool, out: &mut Vec<u8>) -> Self {
-        let mut awaited = [None; 4];
+        let mut awaited = [None; 5];
         let user = login.username.as_deref();
         if user.is_some() || login.password.is_some() {
             command::auth(out, user, login.password.as_deref().unwrap_or_default());
             awaited[0] = Some(Awaited::Must(Step::Auth));
         }
-        if let Some(name) = &login.client_name {
-            command::client_setname(out, name);
-            awaited[1] = Some(Awaited::Name);
-        }
         if login.database != 0 {
             command::select(out, login.database);
-            awaited[2] = Some(Awaited::Must(Step::Select));
+            awaited[1] = Some(Awaited::Must(Step::Select));
+        }
+        if login.master_only {
+            command::role(out);
+            awaited[2] = Some(Awaited::Must(Step::Role));
         }
         if probe {
             command::get(out, PROBE_KEY);
             awaited[3] = Some(Awaited::Must(Step::Probe));
         }
+        if let Some(name) = &login.client_name {
+            command::client_setname(out, name);
+            awaited[4] = Some(Awaited::Name);
+        }
         Self { awaited, with_user: user.is_some() }
     }
 
-    /// Whether the connection may serve: every reply has come and none was a refusal.
+    /// Whether the connection may serve: every reply that matters has come and none was a refusal.
     pub fn is_done(&self) -> bool {
-        self.awaited.iter().all(Option::is_none)
+        !self.awaited.iter().any(|awaited| matches!(awaited, Some(Awaited::Must(_))))
+    }
+
+    /// Whether the next reply is one to the handshake.
+    pub fn awaits_reply(&self) -> bool {
+        self.next().is_some()
+    }
+
+    /// Whether the next reply is that to the connection's name.
+    pub fn awaits_name(&self) -> bool {
+        self.next() == Some(Awaited::Name)
+    }
+
+    /// The command whose reply is next, but for that of a probe.
+    pub fn awaited_step(&self) -> Option<Step> {
+        match self.next() {
+            Some(Awaited::Must(Step::Probe) | Awaited::Name) | None => None,
+            Some(Awaited::Must(step)) => Some(step),
+        }
+    }
+
+    fn next(&self) -> Option<Awaited> {
+        self.awaited.iter().find_map(|awaited| *awaited)
     }
 
     /// Takes the next reply. After a failure the connection is to be closed.
@@ -98,6 +130,15 @@ impl Dialogue {
             ) => Ok(()),
             (Some(Awaited::Must(Step::Auth | Step::Select)), Reply::Status) => Ok(()),
             (Some(Awaited::Must(step)), Reply::Error(error)) => self.refused(step, error),
+            (Some(Awaited::Must(Step::Role)), reply) => match classify_role(reply)? {
+                Role::Master => Ok(()),
+                Role::Replica => Err(Failure::Replica),
+                Role::Sentinel { .. } => Err(Failure::Unexpected),
+            },
+            // Refuses not the name, but whoever comes.
+            (Some(Awaited::Name), Reply::Error(error)) if serves_nobody(error.code()) => {
+                Err(Failure::Server(error))
+            }
             (Some(Awaited::Name), Reply::Status | Reply::Error(_)) => Ok(()),
             _ => Err(Failure::Unexpected),
         }
@@ -123,6 +164,7 @@ mod tests {
             password: password.map(|password| password.as_bytes().to_vec()),
             database,
             client_name: None,
+            master_only: false,
         }
     }
 
@@ -166,16 +208,18 @@ mod tests {
             (
                 Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) },
                 true,
-                "AUTH pw CLIENT SETNAME nginx SELECT 3 GET session_redis_probe",
+                "AUTH pw SELECT 3 GET session_redis_probe CLIENT SETNAME nginx",
             ),
         ];
         for (login, probe, said) in cases {
             let (mut dialogue, words) = begin(&login, probe);
             assert_eq!(words, said);
-            while !dialogue.is_done() {
+            while dialogue.awaits_reply() {
                 let is_probed = dialogue.awaited[..3].iter().all(Option::is_none);
-                dialogue.take(if is_probed { Reply::Null } else { Reply::Status }).unwrap();
+                let is_probe = is_probed && dialogue.awaited[3].is_some();
+                dialogue.take(if is_probe { Reply::Null } else { Reply::Status }).unwrap();
             }
+            assert!(dialogue.is_done());
         }
     }
 
@@ -188,6 +232,28 @@ mod tests {
         }
         assert!(dialogue.is_done());
         assert_eq!(dialogue.take(Reply::Status), Err(Failure::Unexpected));
+    }
+
+    #[test]
+    fn where_only_a_master_will_do_no_replica_is_taken() {
+        let master = Login { master_only: true, ..login(None, Some("pw"), 3) };
+        let (_, words) = begin(&master, true);
+        assert_eq!(words, "AUTH pw SELECT 3 ROLE GET session_redis_probe");
+        let role = |name: &str| {
+            let parts = vec![redis::Value::BulkString(name.into()), redis::Value::Int(1)];
+            let (mut dialogue, _) = begin(&master, false);
+            dialogue.take(Reply::Status).unwrap();
+            dialogue.take(Reply::Status).unwrap();
+            assert!(!dialogue.is_done());
+            let result = dialogue.take(Reply::Other(redis::Value::Array(parts)));
+            result.map(|()| dialogue.is_done())
+        };
+        assert_eq!(role("master"), Ok(true));
+        assert_eq!(role("slave"), Err(Failure::Replica));
+        assert_eq!(role("sentinel"), Err(Failure::Unexpected));
+        let noperm = "NOPERM this user has no permissions to run the 'role' command";
+        let failure = refused(&master, 2, noperm);
+        assert_eq!(failure, Some(Failure::Handshake { step: Step::Role, error: error(noperm) }));
     }
 
     #[test]
@@ -235,9 +301,33 @@ mod tests {
     #[test]
     fn a_server_that_knows_no_names_serves() {
         let named = Login { client_name: Some("nginx".into()), ..Login::default() };
-        let (mut dialogue, _) = begin(&named, false);
-        dialogue.take(Reply::Error(error("ERR unknown command 'CLIENT'"))).unwrap();
-        assert!(dialogue.is_done());
+        for text in ["ERR unknown command 'CLIENT'", "NOPERM this user has no permissions"] {
+            let (mut dialogue, _) = begin(&named, false);
+            assert!(dialogue.is_done() && dialogue.awaits_reply(), "nobody waits for it");
+            dialogue.take(Reply::Error(error(text))).unwrap();
+            assert!(!dialogue.awaits_reply());
+        }
+        for text in ["DENIED Redis is running in protected mode", "NOAUTH Authentication required."]
+        {
+            let (mut dialogue, _) = begin(&named, false);
+            let failure = dialogue.take(Reply::Error(error(text)));
+            assert_eq!(failure, Err(Failure::Server(error(text))));
+        }
+    }
+
+    #[test]
+    fn what_is_next_is_known() {
+        let named = Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) };
+        let (mut dialogue, _) = begin(&named, true);
+        let mut steps = Vec::new();
+        while dialogue.awaits_reply() {
+            steps.push((dialogue.awaits_name(), dialogue.awaited_step()));
+            let is_probe = steps.len() == 3;
+            dialogue.take(if is_probe { Reply::Null } else { Reply::Status }).unwrap();
+        }
+        let (auth, select) = ((false, Some(Step::Auth)), (false, Some(Step::Select)));
+        assert_eq!(steps, [auth, select, (false, None), (true, None)]);
+        assert_eq!((dialogue.awaits_name(), dialogue.awaited_step()), (false, None));
     }
 
     #[test]

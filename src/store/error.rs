@@ -4,6 +4,7 @@
 
 use std::{fmt, io};
 
+use super::memcached::reader::ProtocolError as MemcachedError;
 use super::resp::ProtocolError;
 use super::server_error::{Code, ServerError};
 use super::tls::TlsFailure;
@@ -32,12 +33,22 @@ pub enum Failure {
         /// With which words.
         error: ServerError,
     },
+    /// The server closed a fresh connection when it was sent this: it does not know the command.
+    HungUp(Step),
+    /// What came is not memcached's protocol.
+    Memcached(MemcachedError),
+    /// No Sentinel names the master.
+    NoMaster,
+    /// What was asked as a Sentinel is none.
+    NoSentinel,
     /// Every server that is not down has been tried.
     NoServer,
     /// What came is not RESP.
     Protocol(ProtocolError),
     /// `max_pending` lookups are in flight.
     QueueFull,
+    /// The server must be the master, and is a replica.
+    Replica,
     /// The server refused the command.
     Server(ServerError),
     /// The one server that has the key is known to be down; it was not asked.
@@ -65,6 +76,8 @@ pub enum Step {
     Auth,
     /// The `GET` of a probe.
     Probe,
+    /// `ROLE`.
+    Role,
     /// `SELECT`.
     Select,
 }
@@ -94,16 +107,23 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::HungUp(_)
+            | Self::Memcached(_)
+            | Self::NoSentinel
             | Self::Protocol(_)
+            | Self::Replica
             | Self::Timeout
             | Self::Tls(_)
             | Self::Unanswered(_)
             | Self::Unexpected
             | Self::Unresolved
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull | Self::ServerDown | Self::Uncovered => {
-                false
-            }
+            Self::Down
+            | Self::NoMaster
+            | Self::NoServer
+            | Self::QueueFull
+            | Self::ServerDown
+            | Self::Uncovered => false,
             Self::Server(error) => serves_nobody(error.code()),
         }
     }
@@ -117,12 +137,17 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::HungUp(_)
+            | Self::Memcached(_)
+            | Self::NoSentinel
             | Self::Protocol(_)
+            | Self::Replica
             | Self::Tls(_)
             | Self::Unanswered(_)
             | Self::Unexpected
             | Self::UsersUnknown => true,
             Self::Down
+            | Self::NoMaster
             | Self::NoServer
             | Self::QueueFull
             | Self::ServerDown
@@ -141,6 +166,11 @@ impl Failure {
     /// Whether the server is a replica that takes no writes.
     pub fn is_read_only(&self) -> bool {
         matches!(self, Self::Server(error) if error.code() == Code::ReadOnly)
+    }
+
+    /// Whether the server does not know the command: it may be another kind of server.
+    pub fn is_unknown_command(&self) -> bool {
+        matches!(self, Self::Server(error) if error.is_unknown_command())
     }
 
     /// Whether the server did not take the password, so that the password file may have a newer one.
@@ -167,9 +197,14 @@ impl fmt::Display for Failure {
             Self::ConnectTimeout => f.write_str("connecting timed out"),
             Self::Down => f.write_str("store is down"),
             Self::Handshake { step, error } => write!(f, "server answered \"{error}\" to {step}"),
+            Self::NoMaster => f.write_str("no Sentinel names its master"),
+            Self::NoSentinel => f.write_str("server is not a Sentinel"),
             Self::NoServer => f.write_str("no live servers"),
+            Self::HungUp(step) => write!(f, "server closed the connection when sent {step}"),
+            Self::Memcached(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
+            Self::Replica => f.write_str("server is a replica, not the master"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
             Self::ServerDown => f.write_str("the server that has the key is down"),
             Self::Timeout => f.write_str("server timed out"),
@@ -199,11 +234,18 @@ impl From<ProtocolError> for Failure {
     }
 }
 
+impl From<MemcachedError> for Failure {
+    fn from(error: MemcachedError) -> Self {
+        Self::Memcached(error)
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auth => "AUTH",
             Self::Probe => "GET",
+            Self::Role => "ROLE",
             Self::Select => "SELECT",
         })
     }
@@ -266,6 +308,8 @@ mod tests {
             (Failure::Connect(111), [n, y, y, y, n]),
             (Failure::ConnectTimeout, [n, y, y, y, n]),
             (Failure::Down, [n, n, n, n, n]),
+            (Failure::HungUp(Step::Select), [n, y, y, y, n]),
+            (Failure::Memcached(MemcachedError::Tail), [n, y, y, y, n]),
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),

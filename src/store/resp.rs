@@ -318,6 +318,10 @@ impl fmt::Display for ProtocolError {
             Self::Number => f.write_str("invalid number"),
             Self::PushSize => f.write_str("out of band data is too large"),
             Self::Size => f.write_str("reply is over 512 MB"),
+            // ERROR and CLIENT_ERROR.
+            Self::Type(byte @ (b'C' | b'E')) => {
+                write!(f, "it begins with \"{}\", is it a memcached server?", char::from(*byte))
+            }
             Self::Type(byte @ b'!'..=b'~') => {
                 write!(f, "it begins with \"{}\", is it a Redis server?", char::from(*byte))
             }

@@ -61,7 +61,20 @@ pub enum Code {
 }
 
 /// The commands that this module sends: their names may be quoted in a text that is kept.
-const COMMANDS: [&str; 8] = ["auth", "client", "del", "get", "pexpire", "ping", "pttl", "select"];
+const COMMANDS: [&str; 12] = [
+    "auth",
+    "client",
+    "del",
+    "get",
+    "hgetall",
+    "pexpire",
+    "ping",
+    "pttl",
+    "role",
+    "select",
+    "sentinel",
+    "subscribe",
+];
 
 /// The longest text kept, in bytes.
 const LONGEST_TEXT: usize = 96;
@@ -106,6 +119,11 @@ impl ServerError {
         Self { code, text: text.into() }
     }
 
+    /// Of an error whose kind is known.
+    pub(super) fn new(code: Code, text: &[u8]) -> Self {
+        Self { code, text: fit_for_log(text).into() }
+    }
+
     /// What kind of error it is.
     pub fn code(&self) -> Code {
         self.code
@@ -119,6 +137,11 @@ impl ServerError {
     /// Whether the command had more or fewer arguments than this server knows: it is older than the command's form.
     pub fn is_wrong_arity(&self) -> bool {
         self.code == Code::Err && self.text.starts_with("ERR wrong number of arguments")
+    }
+
+    /// Whether the server does not know the command: it is older, or another kind of server.
+    pub fn is_unknown_command(&self) -> bool {
+        self.code == Code::Err && self.text.starts_with("ERR unknown command")
     }
 }
 
@@ -294,6 +317,9 @@ mod tests {
         let error = ServerError::parse(b"ERR wrong number of arguments for 'pexpire' command");
         assert!(error.is_wrong_arity());
         assert!(!ServerError::parse(b"ERR syntax error").is_wrong_arity());
+        let text = b"ERR unknown command 'GET', with args beginning with: 'x' ";
+        assert!(ServerError::parse(text).is_unknown_command());
+        assert!(!error.is_unknown_command());
     }
 
     proptest! {

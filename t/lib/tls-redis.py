@@ -32,6 +32,9 @@ def serve(plain):
         data = b""
         while more := client.recv(65536):
             data += more
+            if name := re.match(rb"\*3\r\n\$6\r\nCLIENT\r\n\$7\r\nSETNAME\r\n\$\d+\r\n\S+\r\n", data):
+                data = data[name.end():]
+                client.sendall(b"+OK\r\n")
             while match := re.match(rb"\*2\r\n\$3\r\nGET\r\n\$\d+\r\n(\S*?)(\d*)\r\n", data):
                 data = data[match.end():]
                 value = b'{"user":"u%d"}' % int(match[2] or 0)

@@ -81,17 +81,17 @@ impl Link {
         }
         // Nothing is asked of most.
         let mut is_silent = terms.read_only;
-        if dialogue.is_done() && !is_silent {
+        if !dialogue.awaits_reply() && !is_silent {
             return Ok(());
         }
         self.write(&out)?;
         self.read(deadline, &mut |reply| {
-            match (dialogue.is_done(), reply) {
-                (false, reply) => dialogue.take(reply)?,
-                (true, Reply::Error(error)) => return Err(Failure::Server(error)),
-                (true, _) => is_silent = false,
+            match (dialogue.awaits_reply(), reply) {
+                (true, reply) => dialogue.take(reply)?,
+                (false, Reply::Error(error)) => return Err(Failure::Server(error)),
+                (false, _) => is_silent = false,
             }
-            Ok(dialogue.is_done() && !is_silent)
+            Ok(!dialogue.awaits_reply() && !is_silent)
         })
     }
 
