@@ -18,6 +18,7 @@ mod files;
 mod handler;
 mod identify;
 mod lookup;
+mod near_cache;
 mod plan;
 mod pool;
 mod request;

@@ -11,9 +11,11 @@ use ngx::ngx_log_error;
 use super::connection::Connection;
 use super::event::{now, Event};
 use super::lookup::{failed, Carrier, Lookup, Query, Ticket};
+use super::near_cache::NearCache;
 use super::store::{Limits, Store};
 use super::store_servers::StoreServers;
 use super::throttle::Throttle;
+use crate::cache::CacheStatus;
 use crate::policy::Status;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
@@ -31,6 +33,7 @@ pub(super) struct Client {
     /// The latest lookup of each key that is under way.
     flights: RefCell<HashMap<Rc<[u8]>, Rc<Lookup>>>,
     rest: OnceCell<Rest>,
+    cache: Option<NearCache>,
     unreadable: Throttle,
     seen: Seen,
 }
@@ -64,6 +67,7 @@ impl Client {
             deadlines: RefCell::default(),
             flights: RefCell::default(),
             rest: OnceCell::new(),
+            cache: store.cache.map(NearCache::new),
             unreadable: Throttle::default(),
             seen: Seen::default(),
         }));
@@ -86,16 +90,22 @@ impl Client {
         self.servers().map_or_else(|| "".into(), |servers| servers.name_of(server))
     }
 
+    /// What the store said before, where that is kept.
+    pub(super) fn cache(&self) -> Option<&NearCache> {
+        self.cache.as_ref()
+    }
+
     /// Begins a lookup, or joins one that is under way. It may be done when this returns.
-    pub(super) fn ask(&'static self, query: Query) -> Ticket {
+    pub(super) fn ask(&'static self, query: Query) -> (Ticket, CacheStatus) {
         if let Some(lookup) = self.flight(&query) {
-            return Ticket::of(&lookup);
+            return (Ticket::of(&lookup), CacheStatus::Shared);
         }
         let lookup = self.begin(query);
         if let (Query::Fetch { key, .. }, false) = (&lookup.query, lookup.is_done()) {
             self.flights.borrow_mut().insert(Rc::clone(key), Rc::clone(&lookup));
         }
-        Ticket::of(&lookup)
+        let cached = if self.cache.is_some() { CacheStatus::Miss } else { CacheStatus::Bypass };
+        (Ticket::of(&lookup), cached)
     }
 
     /// A lookup under way that a query may share.
@@ -125,6 +135,9 @@ impl Client {
 
     /// Extends the life of a key that this server has answered for; nobody waits for it.
     pub(super) fn touch(&self, key: &[u8], ms: u64, answered: Option<usize>) {
+        if let Some(cache) = &self.cache {
+            cache.forget(key);
+        }
         if let Some(servers) = self.servers() {
             servers.touch(key, ms, answered);
         }
@@ -168,7 +181,14 @@ impl Client {
                     flights.remove(key);
                 }
             }
-            Query::Delete { keys } => keys.iter().for_each(|key| drop(flights.remove(key))),
+            Query::Delete { keys } => {
+                for key in keys {
+                    flights.remove(key);
+                    if let Some(cache) = &self.cache {
+                        cache.forget(key);
+                    }
+                }
+            }
         }
     }
 

@@ -20,18 +20,23 @@ use super::event::{now, Event};
 use super::lookup::{Carrier, Lookup, Query};
 use super::resolver;
 use super::store_servers::StoreServers;
+use crate::cache::Origin;
 use crate::store::command;
 use crate::store::dialogue::Dialogue;
 use crate::store::error::Failure;
 use crate::store::fetched::{
-    classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Outcome, Ttl,
+    classify_count, classify_get, classify_hgetall, classify_pttl, classify_push, Changed, Fetched,
+    Outcome, Ttl,
 };
 use crate::store::resp::{Reader, Reply};
+use redis::Value;
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
 /// Reads in one turn of the loop, so that one large value does not hold up the worker.
 const READS: usize = 8;
+/// How often a connection is looked after, in ms: one that is dead without a sign tells of no change.
+const PING_EVERY: u64 = 1000;
 /// An output buffer larger than this is given back once it is empty.
 const SPARE: usize = 64 * 1024;
 
@@ -49,6 +54,8 @@ enum Slot {
     Value(Rc<Lookup>),
     Ttl(Rc<Lookup>),
     Deleted(Rc<Lookup>),
+    /// Whether the server is still there.
+    Pinged,
     /// A touch; `longer` when it was sent in the form that never shortens.
     Touched {
         longer: bool,
@@ -87,6 +94,12 @@ pub(super) struct Connection {
     /// Lookups carried that somebody may wait for.
     waiting: Cell<usize>,
     flush: RefCell<Option<Event>>,
+    /// Of what it reads, where changes are told.
+    origin: RefCell<Origin>,
+    /// Looks whether it is still there while anything that it has read is kept.
+    watch_event: RefCell<Option<Event>>,
+    /// A ping is not answered yet.
+    pinged: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -126,9 +139,17 @@ impl Connection {
             late_since: Cell::new(None),
             waiting: Cell::new(0),
             flush: RefCell::new(None),
+            origin: RefCell::default(),
+            watch_event: RefCell::new(None),
+            pinged: Cell::new(false),
         });
         let data = Rc::as_ptr(&connection).cast_mut().cast::<c_void>();
         *connection.flush.borrow_mut() = Some(Event::new(on_flush, data, servers.log()));
+        if servers.client().cache().is_some() {
+            let watch = Event::new(on_watch, data, servers.log());
+            watch.set_cancelable(true);
+            *connection.watch_event.borrow_mut() = Some(watch);
+        }
         match connection.target() {
             Target::Address(address) => connection.connect(address)?,
             Target::Name(name) => resolver::begin(&connection, servers, name)?,
@@ -248,8 +269,13 @@ impl Connection {
 
     /// Goes on to lookups if the handshake is over.
     fn end_handshake(self: &Rc<Self>) {
-        if !self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done) {
-            return;
+        match &*self.dialogue.borrow() {
+            Some(dialogue) if dialogue.is_done() => {
+                if dialogue.tracks() {
+                    *self.origin.borrow_mut() = Origin::watched();
+                }
+            }
+            _ => return,
         }
         self.state.set(State::Ready);
         self.stop_timer();
@@ -421,7 +447,7 @@ impl Connection {
             let reply = self.reader.borrow_mut().next(&mut input).map_err(Failure::Protocol)?;
             match reply {
                 None => return Ok(()),
-                Some(Reply::Push(_)) => {}
+                Some(Reply::Push(push)) => self.told(push),
                 Some(reply) if self.state.get() == State::Handshake => {
                     let mut dialogue = self.dialogue.borrow_mut();
                     if let Some(dialogue) = &mut *dialogue {
@@ -434,6 +460,50 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// The server says something unasked.
+    fn told(&self, push: Value) {
+        let (Some(changed), Some(cache)) = (classify_push(push), self.servers.client().cache())
+        else {
+            return;
+        };
+        cache.changed(&changed);
+        // Of all lookups under way only the first may have been answered in part, and so before the change.
+        if let Some(Slot::Ttl(lookup)) = self.slots.borrow().front() {
+            let is_of = |key: &[u8]| lookup.query.key().is_some_and(|own| own == key);
+            match &changed {
+                Changed::All => lookup.outdated.set(true),
+                Changed::Keys(keys) if keys.iter().any(|key| is_of(key)) => {
+                    lookup.outdated.set(true);
+                }
+                Changed::Keys(_) => {}
+            }
+        }
+    }
+
+    /// Asks whether the server is still there, or gives it up if it did not answer the last time.
+    fn look_after(self: &Rc<Self>) {
+        let kept = self.servers.client().cache().is_some_and(|cache| !cache.is_empty());
+        if !kept || !self.origin.borrow().is_watched() {
+            return;
+        }
+        if self.pinged.replace(true) {
+            return self.fail(&Failure::Timeout);
+        }
+        command::ping(&mut self.output.borrow_mut().commands);
+        self.slots.borrow_mut().push_back(Slot::Pinged);
+        self.post_flush();
+        self.watch(PING_EVERY);
+    }
+
+    /// Looks after the connection in `ms`, if that is not to be done anyway.
+    fn watch(&self, ms: u64) {
+        if let Some(watch) = &*self.watch_event.borrow() {
+            if !watch.is_armed() {
+                watch.arm(ms);
+            }
+        }
     }
 
     /// Gives a reply to whom it belongs: the oldest command without one.
@@ -486,6 +556,10 @@ impl Connection {
                 Err(failure) if lookup.is_done() => return self.late(&Fetched::Failed(failure)),
                 Err(failure) => return self.refused(&lookup, failure),
             },
+            Slot::Pinged => match reply {
+                Reply::Status => self.pinged.set(false),
+                reply => return Err(unasked(reply)),
+            },
             Slot::Touched { longer } => match classify_count(reply) {
                 Ok(_) => self.servers.note_writable(self.server),
                 Err(failure) if failure.closes_connection() => return Err(failure),
@@ -499,6 +573,13 @@ impl Connection {
     }
 
     fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
+        if let Some(cache) = self.servers.client().cache() {
+            let origin = self.origin.borrow();
+            if cache.keep(lookup, &outcome, ttl, Some(self.server), &origin) && origin.is_watched()
+            {
+                self.watch(PING_EVERY);
+            }
+        }
         self.servers.client().end(lookup, outcome, ttl, Some(self.server));
     }
 
@@ -582,8 +663,10 @@ impl Connection {
             unsafe { ngx_resolve_name_done(resolving) };
         }
         self.close_link();
-        // The handler of a posted flush must not find a freed object.
+        self.origin.borrow().lose();
+        // The handlers of events must not find a freed object.
         self.flush.take();
+        self.watch_event.take();
     }
 
     fn close_link(&self) {
@@ -722,6 +805,11 @@ unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
     if let Err(failure) = connection.write() {
         connection.fail(&failure);
     }
+}
+
+unsafe extern "C" fn on_watch(event: *mut ngx_event_t) {
+    // SAFETY: as in `on_flush`.
+    unsafe { shared((*event).data) }.look_after();
 }
 
 unsafe extern "C" fn on_flush(event: *mut ngx_event_t) {

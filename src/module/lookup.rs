@@ -24,6 +24,14 @@ impl Query {
         matches!(self, Self::Delete { .. })
     }
 
+    /// The key that is asked for.
+    pub(super) fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Fetch { key, .. } => Some(key),
+            Self::Delete { .. } => None,
+        }
+    }
+
     /// Whether the answer to this answers `other` too.
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
@@ -64,6 +72,8 @@ pub(super) struct Lookup {
     /// The first of two replies.
     pub(super) value: RefCell<Option<Outcome>>,
     answer: OnceCell<Rc<Answer>>,
+    /// The key has changed since the first of two replies: the answer is good, but not to be kept.
+    pub(super) outdated: Cell<bool>,
     /// By their place; those that left are gone from it.
     waiters: RefCell<Vec<Option<Waiter>>>,
 }
@@ -94,6 +104,7 @@ impl Lookup {
             carrier: RefCell::new(None),
             value: RefCell::new(None),
             answer: OnceCell::new(),
+            outdated: Cell::new(false),
             waiters: RefCell::default(),
         })
     }

@@ -17,6 +17,7 @@ use super::conf::{log_at, MainConf, Place};
 use super::directives::Directive;
 use super::plan::Mistake;
 use super::SessionRedis;
+use crate::cache;
 use crate::config::{unknown, ConfigError};
 use crate::store::dialogue::Login;
 use crate::store::endpoint::{is_url, Address, Endpoint};
@@ -32,6 +33,7 @@ pub(super) struct Store {
     pub(super) password_file: Option<String>,
     pub(super) database: Option<u32>,
     pub(super) limits: Limits,
+    pub(super) cache: Option<cache::Limits>,
     pub(super) own_resolver: Option<*mut ngx_resolver_t>,
     pub(super) place: Place,
     resolver: Cell<*mut ngx_resolver_t>,
@@ -75,6 +77,7 @@ impl Store {
             password: None,
             password_file: None,
             limits: Limits::default(),
+            cache: None,
             own_resolver: None,
             place,
             resolver: Cell::new(core::ptr::null_mut()),
@@ -241,6 +244,7 @@ impl Store {
             password: self.password.clone(),
             database: self.database.unwrap_or(0),
             client_name: None,
+            tracking: self.cache.is_some(),
         }
     }
 

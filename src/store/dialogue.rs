@@ -23,6 +23,8 @@ pub struct Login {
     pub database: u32,
     /// How the connection shows in `CLIENT LIST`; a server that knows no names is not bothered about it.
     pub client_name: Option<String>,
+    /// Whether the server is asked to say when what was read changes. One that cannot serves all the same.
+    pub tracking: bool,
 }
 
 /// The password is not shown.
@@ -33,6 +35,7 @@ impl fmt::Debug for Login {
             .field("password", &self.password.as_ref().map(|_| "***"))
             .field("database", &self.database)
             .field("client_name", &self.client_name)
+            .field("tracking", &self.tracking)
             .finish()
     }
 }
@@ -43,8 +46,10 @@ const PROBE_KEY: &[u8] = b"session_redis_probe";
 /// A handshake under way: the replies that are still awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialogue {
-    awaited: [Option<Awaited>; 4],
+    awaited: [Option<Awaited>; 6],
     with_user: bool,
+    resp3: bool,
+    tracks: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,10 @@ enum Awaited {
     Must(Step),
     /// Whatever is answered does not matter.
     Name,
+    /// A server before Redis 6 does not know it.
+    Hello,
+    /// It matters only for what is kept.
+    Tracking,
 }
 
 impl Dialogue {
@@ -59,7 +68,7 @@ impl Dialogue {
     /// lookup, so that a server which is frozen, loads its data or lost its master does not count as up: some of
     /// these answer a `PING` nevertheless, and some proxies know none.
     pub fn begin(login: &Login, probe: bool, out: &mut Vec<u8>) -> Self {
-        let mut awaited = [None; 4];
+        let mut awaited = [None; 6];
         let user = login.username.as_deref();
         if user.is_some() || login.password.is_some() {
             command::auth(out, user, login.password.as_deref().unwrap_or_default());
@@ -69,20 +78,31 @@ impl Dialogue {
             command::client_setname(out, name);
             awaited[1] = Some(Awaited::Name);
         }
+        if login.tracking {
+            command::hello3(out);
+            command::client_tracking(out);
+            awaited[2] = Some(Awaited::Hello);
+            awaited[3] = Some(Awaited::Tracking);
+        }
         if login.database != 0 {
             command::select(out, login.database);
-            awaited[2] = Some(Awaited::Must(Step::Select));
+            awaited[4] = Some(Awaited::Must(Step::Select));
         }
         if probe {
             command::get(out, PROBE_KEY);
-            awaited[3] = Some(Awaited::Must(Step::Probe));
+            awaited[5] = Some(Awaited::Must(Step::Probe));
         }
-        Self { awaited, with_user: user.is_some() }
+        Self { awaited, with_user: user.is_some(), resp3: false, tracks: false }
     }
 
     /// Whether the connection may serve: every reply has come and none was a refusal.
     pub fn is_done(&self) -> bool {
         self.awaited.iter().all(Option::is_none)
+    }
+
+    /// Whether the server says when what was read changes.
+    pub fn tracks(&self) -> bool {
+        self.tracks
     }
 
     /// Takes the next reply. After a failure the connection is to be closed.
@@ -99,6 +119,17 @@ impl Dialogue {
             (Some(Awaited::Must(Step::Auth | Step::Select)), Reply::Status) => Ok(()),
             (Some(Awaited::Must(step)), Reply::Error(error)) => self.refused(step, error),
             (Some(Awaited::Name), Reply::Status | Reply::Error(_)) => Ok(()),
+            (Some(Awaited::Hello), Reply::Other(_)) => {
+                self.resp3 = true;
+                Ok(())
+            }
+            (Some(Awaited::Hello), Reply::Error(_)) => Ok(()),
+            // Over RESP2 a server takes it, and never says anything.
+            (Some(Awaited::Tracking), Reply::Status) => {
+                self.tracks = self.resp3;
+                Ok(())
+            }
+            (Some(Awaited::Tracking), Reply::Error(_)) => Ok(()),
             _ => Err(Failure::Unexpected),
         }
     }
