@@ -147,6 +147,7 @@ impl Dialogue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use redis::Value;
 
     fn login(username: Option<&str>, password: Option<&str>, database: u32) -> Login {
         Login {
@@ -154,6 +155,7 @@ mod tests {
             password: password.map(|password| password.as_bytes().to_vec()),
             database,
             client_name: None,
+            tracking: false,
         }
     }
 
@@ -199,14 +201,24 @@ mod tests {
                 true,
                 "AUTH pw CLIENT SETNAME nginx SELECT 3 GET session_redis_probe",
             ),
+            (
+                Login { tracking: true, ..login(None, Some("pw"), 3) },
+                false,
+                "AUTH pw HELLO 3 CLIENT TRACKING ON SELECT 3",
+            ),
         ];
         for (login, probe, said) in cases {
             let (mut dialogue, words) = begin(&login, probe);
             assert_eq!(words, said);
-            while !dialogue.is_done() {
-                let is_probed = dialogue.awaited[..3].iter().all(Option::is_none);
-                dialogue.take(if is_probed { Reply::Null } else { Reply::Status }).unwrap();
+            while let Some(next) = dialogue.awaited.iter().flatten().next() {
+                let reply = match next {
+                    Awaited::Must(Step::Probe) => Reply::Null,
+                    Awaited::Hello => Reply::Other(Value::Map(Vec::new())),
+                    _ => Reply::Status,
+                };
+                dialogue.take(reply).unwrap();
             }
+            assert!(dialogue.is_done());
         }
     }
 
@@ -219,6 +231,26 @@ mod tests {
         }
         assert!(dialogue.is_done());
         assert_eq!(dialogue.take(Reply::Status), Err(Failure::Unexpected));
+    }
+
+    #[test]
+    fn changes_are_told_over_resp3_only() {
+        let hello = || Reply::Other(Value::Map(Vec::new()));
+        let unknown = || Reply::Error(error("ERR unknown command 'HELLO'"));
+        let cases = [
+            (hello(), Reply::Status, true),
+            (unknown(), Reply::Status, false),
+            (hello(), Reply::Error(error("NOPERM no permission")), false),
+            (unknown(), unknown(), false),
+        ];
+        for (hello, tracking, tracks) in cases {
+            let login = Login { tracking: true, ..Login::default() };
+            let (mut dialogue, _) = begin(&login, false);
+            dialogue.take(hello).unwrap();
+            dialogue.take(tracking).unwrap();
+            assert!(dialogue.is_done());
+            assert_eq!(dialogue.tracks(), tracks);
+        }
     }
 
     #[test]

@@ -212,6 +212,30 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_of_resp3_is_a_map() {
+        let text = |text: &str| Value::BulkString(text.into());
+        let hash = Value::Map(vec![(text("a"), text("1")), (text("b"), text(""))]);
+        let fields = vec![(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), Vec::new())];
+        assert_eq!(classify_hgetall(Reply::Other(hash)), Fetched::Hash(fields));
+        assert_eq!(classify_hgetall(Reply::Other(Value::Map(Vec::new()))), Fetched::Missing);
+    }
+
+    #[test]
+    fn a_push_tells_what_has_changed() {
+        let push = |kind, data| classify_push(Value::Push { kind, data });
+        let key = |key: &str| Value::BulkString(key.into());
+        let keys = Value::Array(vec![key("a"), key("b")]);
+        let changed = Changed::Keys(vec![b"a".to_vec(), b"b".to_vec()]);
+        assert_eq!(push(PushKind::Invalidate, vec![keys.clone()]), Some(changed));
+        assert_eq!(push(PushKind::Invalidate, vec![Value::Nil]), Some(Changed::All));
+        assert_eq!(push(PushKind::Invalidate, vec![]), Some(Changed::All));
+        let odd = Value::Array(vec![key("a"), Value::Int(1)]);
+        assert_eq!(push(PushKind::Invalidate, vec![odd]), Some(Changed::All));
+        assert_eq!(push(PushKind::Message, vec![keys]), None);
+        assert_eq!(classify_push(Value::Nil), None);
+    }
+
+    #[test]
     fn a_life_is_missing_endless_or_left() {
         assert_eq!(classify_pttl(Reply::Int(-2)), Ok(Ttl::Missing));
         assert_eq!(classify_pttl(Reply::Int(-1)), Ok(Ttl::Endless));
