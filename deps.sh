@@ -15,15 +15,15 @@ readonly RUST_NEEDED=1.88
 # package[:command], one row a group; where the command is found, whoever brought it, the package is not asked for.
 declare -A GROUPS_OF=(
     [build]="ca-certificates nginx nginx-dev libclang-dev gcc make libpcre2-dev libssl-dev zlib1g-dev pkg-config:pkg-config"
-    [test]="libtest-base-perl perl:perl redis-server:redis-server php-fpm php-redis curl:curl procps:ps"
+    [test]="libtest-base-perl perl:perl redis-server:redis-server memcached:memcached nutcracker:nutcracker php-fpm php-redis curl:curl procps:ps openssl:openssl python3:/usr/bin/python3"
     [demo]="nginx redis-server:redis-server php-fpm php-redis python3:/usr/bin/python3 curl:curl"
-    [bench]="nginx redis-server:redis-server python3:/usr/bin/python3 nodejs:node wrk:wrk dpkg:dpkg-deb"
+    [bench]="nginx openssl:openssl redis-server:redis-server python3:/usr/bin/python3 nodejs:node wrk:wrk dpkg:dpkg-deb"
     [fuzz]="g++:c++ perl:perl"
     [express]="ca-certificates nodejs:node npm:npm"
-    [live]="ca-certificates nodejs:node npm:npm python3-venv php-fpm php-redis php-igbinary php-msgpack
+    [live]="ca-certificates nodejs:node npm:npm python3-venv php-fpm php-redis php-igbinary php-msgpack php-memcached php-memcache memcached:memcached
         php-symfony-http-foundation php-symfony-security-core php-illuminate-auth php-illuminate-cache php-illuminate-config
         php-illuminate-cookie php-illuminate-encryption php-illuminate-pipeline php-illuminate-redis php-illuminate-session ruby:ruby ruby-rack ruby-webrick ruby-redis-rack ruby-redis-rails
-        ruby-railties golang-go:go golang-github-boj-redistore-dev golang-github-gomodule-redigo-dev
+        ruby-railties ruby-connection-pool ruby-dalli golang-go:go golang-github-boj-redistore-dev golang-github-gomodule-redigo-dev
         golang-github-gorilla-sessions-dev"
 )
 

@@ -30,13 +30,15 @@ class Variant:
     title: str
     conf: str  # in variants/
     framework: str = "express"  # whose cookies it gets
-    needs: str = ""  # "module", "lua" or "auth"
+    needs: str = ""  # "module", "cluster", "lua" or "auth"
 
 
 # In the order of the report. "control" is a second floor: how far its ratio is from 1 is what the method cannot tell apart.
 VARIANTS = {
     "module-express": Variant("this module, Express (signed cookie, JSON)", "module-express", needs="module"),
     "module-php": Variant("this module, PHP", "module-php", framework="php", needs="module"),
+    "module-cluster": Variant("this module, PHP, Redis Cluster", "module-cluster", framework="php", needs="cluster"),
+    "module-tls": Variant("this module, PHP, Redis over TLS", "module-tls", framework="php", needs="module"),
     "lua": Variant("OpenResty Lua, keepalive, cjson", "lua", needs="lua"),
     "auth_request": Variant("auth_request and a Node service", "auth_request", needs="auth"),
     "control": Variant("the floor again (control)", "floor"),
@@ -97,6 +99,12 @@ def run(options, servers):
         cookies[framework] = servers.dir / f"{framework}.cookies"
         cookies[framework].write_text("".join(cookie + "\n" for cookie, *_ in built))
 
+    nodes = []
+    if any(VARIANTS[name].needs == "cluster" for name in options.variants):
+        nodes = servers.cluster()
+        for built in sessions.build():
+            sessions.load_cluster(servers.nodes, built)
+
     floor = Front(FLOOR, *listening(servers.front(FLOOR, "floor")), servers)
     fronts, left_out = [], []
     for name in options.variants:
@@ -109,7 +117,7 @@ def run(options, servers):
     noisy = {}
     for connections in options.connections:
         print(f"{report.plural(connections)}: {options.rounds} rounds of {len(fronts)} pairs, {options.seconds} s a sample", flush=True)
-        noisy[connections] = run_rounds(options, floor, fronts, connections, cookies, redis, backend)
+        noisy[connections] = run_rounds(options, floor, fronts, connections, cookies, redis, [backend, *nodes])
         report.print_table(report.rows(VARIANTS, fronts, connections), connections, noisy[connections])
 
     report.write(options, VARIANTS, fronts, left_out, noisy, servers)
@@ -122,7 +130,7 @@ class Unavailable(Exception):
 def start_front(name, options, servers):
     variant = VARIANTS[name]
     load, peers, environment, helpers = [], "", None, []
-    if variant.needs == "module":
+    if variant.needs in ("module", "cluster"):
         if not options.module.exists():
             raise Failure(f"no module at {options.module}; \"make\" builds it")
         load = [options.module]
@@ -137,7 +145,7 @@ def start_front(name, options, servers):
     try:
         port, worker = servers.front(name, variant.conf, load, peers, environment)
     except Failure as failure:
-        if variant.needs == "module":
+        if variant.needs in ("module", "cluster"):
             raise
         raise Unavailable(str(failure)) from None
     return Front(name, port, [worker, *helpers], servers)
@@ -156,11 +164,11 @@ def listening(started):
     return port, [worker]
 
 
-def run_rounds(options, floor, fronts, connections, cookies, redis, backend):
+def run_rounds(options, floor, fronts, connections, cookies, redis, servers):
     """Fills the pairs of the fronts, each sample beside one of the floor. Answers how many disturbed pairs had to stay among them."""
 
     def sample(front, variant, seconds):
-        others = [backend, *(pid for other in (floor, *fronts) if other is not front for pid in other.pids)]
+        others = [*servers, *(pid for other in (floor, *fronts) if other is not front for pid in other.pids)]
         return measure.sample(front, cookies[variant.framework], connections, seconds, redis, others)
 
     for front in fronts:  # not measured: connections are opened, a wrong answer ends the run before it costs minutes

@@ -24,7 +24,8 @@ class Servers:
     def __init__(self, nginx):
         self.nginx = nginx
         self.children = []
-        self.ports = {name: free_port() for name in ("REDIS", "BACKEND", "AUTH")}
+        self.ports = {name: free_port() for name in ("REDIS", "REDIS_TLS", "BACKEND", "AUTH", "CLUSTER")}
+        self.nodes = []  # ports of a Redis Cluster, in the order of their slots
 
     def __enter__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="session-redis-bench."))
@@ -43,9 +44,30 @@ class Servers:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def redis(self):
-        """Starts Redis without persistence. Answers its process id."""
+        """Starts Redis without persistence, and with a port for TLS besides. Answers its process id."""
+        key, certificate = self.dir / "redis.key", self.dir / "redis.crt"
+        make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        make += ["-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+        subprocess.run(make, check=True, stdin=subprocess.DEVNULL, capture_output=True)
         command = ["redis-server", "--port", str(self.ports["REDIS"]), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.dir)]
+        command += ["--tls-port", str(self.ports["REDIS_TLS"]), "--tls-auth-clients", "no"]
+        command += ["--tls-key-file", str(key), "--tls-cert-file", str(certificate), "--tls-ca-cert-file", str(certificate)]
         return self.start("redis", command, self.ports["REDIS"])
+
+    def cluster(self):
+        """Starts a Redis Cluster of three masters. Answers their process ids."""
+        self.nodes = [self.ports["CLUSTER"], free_port(), free_port()]
+        pids = []
+        for port in self.nodes:
+            (self.dir / str(port)).mkdir()
+            command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.dir / str(port))]
+            command += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+            pids.append(self.start(f"node-{port}", command, port))
+        nodes = [f"127.0.0.1:{port}" for port in self.nodes]
+        done = subprocess.run(["redis-cli", "--cluster", "create", *nodes, "--cluster-yes"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Failure(f"no cluster: {done.stdout}{done.stderr}")
+        return pids
 
     def backend(self):
         """Starts the backend. Answers the process id of its worker."""

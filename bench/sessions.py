@@ -1,6 +1,7 @@
 """The sessions: 1000 users, each once as Express and once as PHP would store it, and the cookies that name them."""
 
 import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -64,6 +65,15 @@ def php_serialize(value):
     pairs = value.items() if isinstance(value, dict) else enumerate(value)
     inside = "".join(php_serialize(name) + php_serialize(item) for name, item in pairs)
     return f"a:{len(value)}:{{{inside}}}"
+
+
+def load_cluster(ports, sessions):
+    """Writes each session to the node of its slot; nodes have equal shares of the slots."""
+    shares = [[] for _ in ports]
+    for session in sessions:
+        shares[binascii.crc_hqx(session[1].encode(), 0) % 16384 * len(ports) // 16384].append(session)
+    for port, share in zip(ports, shares):
+        load(port, share)
 
 
 def load(port, sessions):

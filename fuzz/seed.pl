@@ -66,6 +66,7 @@ my %lines = (
     cookie => ["sid=\"a\"; sid ; =sid;; SID=x; sid=b=c\nsid=d", "xsid=1; sid=%2C"],
     endpoint => [
         'redis://[::1]:6379/1', 'redis://user%40x@Host/0', 'redis+unix:///run/redis%20.sock?db=2', 'redis://:pw@h',
+        'memcached://10.0.0.5:11211', 'memcached+unix:///run/memcached.sock',
     ],
     id => ['a' x 16, '0123456789abcdef{tag}', '0123456789abcdef_LOCK'],
     igbinary => ["\0\0\0\2\x14\3\x11\1o\x17\1A\x14\1\x0e\0\x22\1\6\0\x25\5\6\1\x25\1\2"],
@@ -76,9 +77,18 @@ my %lines = (
     ],
     msgpack => ["\x82\xa1o\x83\xc0\xa1A\1\xd6\xff\0\0\0\1\xa1p\x82\xc0\4\0\2", "\x81\xa1l\x83\xc0\1\0\xc2\1\x92\xcb\0\0\0\0\0\0\0\0\xd0\xff"],
     php => ['a|O:1:"A":2:{s:4:"self";r:1;s:1:"b";a:1:{s:2:"up";R:2;}}n|R:1;c|C:1:"A":3:{;}|}e|E:3:"A:B";'],
+    cluster => [
+        "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n\$8\r\n10.0.0.2\r\n:7001\r\n",
+        "*2\r\n*4\r\n:0\r\n:8191\r\n*4\r\n\$0\r\n\r\n:7001\r\n\$2\r\nid\r\n*0\r\n*3\r\n\$1\r\n?\r\n:7002\r\n\$2\r\nid\r\n*3\r\n:8192\r\n:16383\r\n*2\r\n\$3\r\n::1\r\n:7003\r\n",
+        "-MOVED 3999 10.0.0.2:7001\r\n-ASK 1 :7002\r\n-MOVED 16384 x:1\r\n",
+    ],
     resp => [
         map "\x03$_", "\$3\r\nabc\r\n\$-1\r\n_\r\n:-7\r\n+OK\r\n-ERR x\r\n", "*2\r\n\$1\r\na\r\n*-1\r\n#t\r\n,1.5\r\n",
         ">2\r\n\$10\r\ninvalidate\r\n*1\r\n\$1\r\nk\r\n", "%1\r\n+a\r\n~1\r\n(12\r\n=5\r\ntxt:a\r\n|1\r\n+t\r\n:1\r\n!3\r\nE a\r\n",
+    ],
+    memcached => [
+        map "\x03$_", "VALUE sess:a 16 3\r\nabc\r\nEND\r\nEND\r\n", "VALUE a 0 65\r\n" . 'x' x 65 . "\r\nEND\r\n",
+        "HD ka t1440\r\nHD ka t-1\r\nOK t5 ka\r\nEN ka\r\nEN\r\n", "TOUCHED\r\nDELETED\r\nNOT_FOUND\r\nSTORED\r\nERROR\r\nCLIENT_ERROR x\r\nSERVER_ERROR y\r\n",
     ],
     base64 => ['eyJ1aWQiOjd9'],
     zlib => [pack 'H*', '789cab562acd4c51b232af05000f2a02f0'],
@@ -91,10 +101,17 @@ my %lines = (
         'BCJNGGRAp38AAAD/KnVpZHxpOjc7bmFtZXxzOjk6IueOi+Wwj+aYjiI7bG9uZ3xzOjYyMDoiMDEyMzQ1Njc4OWFiY2RlZhAA/x4fYQEA/xnwHSI7cm9sZXN8YTozOntpOjA7czo1OiJhZG1pbiI7aToxO3M6NjoiZWRpdG9yEQAVMiEAUGluIjt9AAAAAPnZXHE=',
         'BCJNGHRAvX8AAAD/KnVpZHxpOjc7bmFtZXxzOjk6IueOi+Wwj+aYjiI7bG9uZ3xzOjYyMDoiMDEyMzQ1Njc4OWFiY2RlZhAA/x4fYQEA/xnwHSI7cm9sZXN8YTozOntpOjA7czo1OiJhZG1pbiI7aToxO3M6NjoiZWRpdG9yEQAVMiEAUGluIjt9HPYChwAAAAD52Vxx',
         'EHVpZHxpOjc7'],
+    fastlz => [map decode_base64($_), '1AIAAB91aWR8aTo3O25hbWV8czo5OiLnjovlsI/mmI4iO2xvbgBnIBQUNjIwOiIwMTIzNDU2Nzg5YWJjZGVm4P0P4CEPAGHg/QDgHAAfIjtyb2xlc3xhOjM6e2k6MDtzOjU6ImFkbWluIjtpOjEgDwg2OiJlZGl0b3JAEAAyIBAKNToiYWRtaW4iO30=',
+        'CQAAACJhYmOAAg==', '1AIAAHicK81Mqcm0MrfOS8xNrSm2srRSet7X/XRD/7MZfUrWOfl56UBBMyMDKyUDQyNjE1MzcwvLxKTklNS0UT5p/MRRQDRQsi7Kz0ktrkm0MraqzrQysC62MrVSSkzJzcxTss60MgTyzayUUlMyS/KLQAJGKApqAbHq7Xc='],
     lzf => ["\x1fuid|i:7;name|s:40:\"0123456789abcde\x40\x00\xe0\x09\x07\x01\";"],
     envelope => ['eyJpdiI6', '{"iv":"","value":"","mac":"","tag":""}', 's:4:"e30=";', 'x' x 48],
     rails_cookie => ['"' . 'a1' x 16 . '"', "\x04\x08I\"%" . 'a1' x 16 . "\x06:\x06ET", '{"_rails":{"message":"Imlk","exp":"2027-01-01T00:00:00.000Z"}}'],
     secure_cookie => ["7\x0c\0" . '4' . 'A2' x 26, '"' . 'A2' x 26 . '"', "\xff\x83\x0c\0\xff\x80" . 'A2' x 64],
+    sentinel => [
+        "*2\r\n\$3\r\n::1\r\n\$4\r\n6379\r\n*3\r\n\$9\r\nsubscribe\r\n\$14\r\n+switch-master\r\n:1\r\n*-1\r\n-NOAUTH x\r\n",
+        "*3\r\n\$7\r\nmessage\r\n\$14\r\n+switch-master\r\n\$28\r\nmymaster 1.1.1.1 1 2.2.2.2 2\r\n",
+        "*3\r\n\$7\r\nmessage\r\n\$15\r\n+promoted-slave\r\n\$32\r\nslave a 1.1.1.1 1 @ mymaster b 2\r\n",
+    ],
     pointer => ["/a/0/*/x\n{\"a\":[[{\"x\":1}]]}", "/a~1b/~0\n{\"a/b\":{\"~\":1}}", "/01\n{\"01\":1}"],
 );
 for my $target (keys %lines) {

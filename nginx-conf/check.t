@@ -2,7 +2,8 @@
 # Loads each configuration of this folder with "nginx -t" and wants no word of complaint, not even a warning.
 #
 # The module is taken from TEST_NGINX_LOAD_MODULES, nginx from TEST_NGINX_BINARY, as the tests in t/ do. Each file is read as it is but
-# for nginx' temporary folders and its access log, which Debian has where only root may write. The secrets that they name lie here as samples.
+# for nginx' temporary folders and its access log, which Debian has where only root may write. The secrets that they name lie here as samples,
+# certificates are made.
 use strict;
 use warnings;
 
@@ -21,6 +22,7 @@ my $prefix = tempdir('session-redis-conf.XXXXXX', TMPDIR => 1, CLEANUP => 1);
 mkdir "$prefix/$_" for qw(modules conf logs tmp);
 symlink $module, "$prefix/modules/ngx_http_session_redis_module.so";
 copy_secret($_) for qw(session.secret redis.password);
+make_certificate();
 
 plan tests => 2 * @confs;
 for my $conf (@confs) {
@@ -43,6 +45,15 @@ sub copy_secret {
     my $group = getgrnam('nogroup');
     chown 0, $group, "$prefix/conf/$name" if $> == 0 && defined $group;
     chmod 0640, "$prefix/conf/$name";
+}
+
+# A certificate that may stand for any that a configuration names, of which no sample lies here.
+sub make_certificate {
+    my ($key, $certificate) = map { "$prefix/conf/$_" } qw(nginx.key nginx.crt);
+    my $said = `openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=nginx -days 2 -keyout '$key' -out '$certificate' 2>&1`;
+    die "openssl: $said" if $? != 0;
+    copy($certificate, "$prefix/conf/redis-ca.crt") or die "redis-ca.crt: $!";
+    chmod 0640, $key;
 }
 
 sub slurp { open my $file, '<', $_[0] or die "$_[0]: $!"; local $/; return <$file> }

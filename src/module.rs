@@ -6,10 +6,12 @@
 mod address;
 mod checks;
 mod client;
+mod cluster;
 mod conf;
 mod connection;
 mod content;
 mod context;
+mod credentials;
 mod destroy;
 mod directives;
 mod event;
@@ -23,11 +25,15 @@ mod plan;
 mod pool;
 mod request;
 mod resolver;
+mod sentinel;
+mod sentinel_block;
 mod store;
 mod store_block;
 mod store_servers;
 mod template;
 mod throttle;
+mod tls;
+mod touches;
 mod variables;
 
 use core::ffi::{c_char, c_void};

@@ -164,7 +164,7 @@ subtest 'servers that know less' => sub {
 
     my $proxy = fake_redis(@data, on => { map { ($_ => error("ERR unknown command '$_'")) } qw(CLIENT SELECT HELLO PING INFO COMMAND) });
     is(get(session_nginx(url => $proxy->url, @quiet), '/need', 1)->{code}, 200, 'nothing but GET is needed');
-    is_deeply([map { $_->[1] } $proxy->commands], ['GET'], 'nor asked');
+    is_deeply([map { $_->[1] } $proxy->commands], ['CLIENT', 'GET'], 'and no more asked but that it notes our name');
     is_refused(session_nginx(url => $proxy->url . '/1', @quiet), qr/unknown command .*to SELECT/, 'another database is');
 
     my $quotes = fake_redis(on => { AUTH => sub ($words, $) { error("ERR unknown command 'AUTH', with args beginning with: '$words->[1]'") },
@@ -173,6 +173,42 @@ subtest 'servers that know less' => sub {
     my $nginx = session_nginx(url => $quotes->url, @quiet);
     is(get($nginx, '/need', 1)->{code}, 503, 'a server that repeats the key');
     keeps_quiet($nginx);
+};
+
+subtest 'our name' => sub {
+    my $redis = redis_with_password(users => ["user web on >$password ~sess:* +get"]);
+    my $nginx = session_nginx(url => $redis->url, store => "password $password;");
+    is(get($nginx, '/need', 1)->{code}, 200, 'the session is there');
+    is(scalar(() = $redis->cmd('CLIENT', 'LIST') =~ /^.* name=nginx-session-redis .* cmd=get /mg), 1, 'and the server knows who asked');
+    $nginx = session_nginx(url => $redis->url, store => "username web; password $password;");
+    is(get($nginx, '/need', 1)->{code}, 200, 'who may not give a name is served nevertheless');
+    is(scalar(() = $redis->cmd('CLIENT', 'LIST') =~ /^.* name= .* cmd=get user=web /mg), 1, 'without one');
+};
+
+# Some proxies close the connection at a command that they do not know.
+subtest 'a proxy that hangs up' => sub {
+    my %hangs = map { ($_ => { close => 1 }) } qw(CLIENT SELECT HELLO PING INFO COMMAND);
+    my $longer = sub ($words, $) { return @$words == 4 ? { close => 1 } : undef };
+    my $proxy = fake_redis(data => { map { (key($_), session_of($_)) } 1 .. 50 }, on => { %hangs, PTTL => ":5000\r\n", PEXPIRE => $longer });
+    my $nginx = session_nginx(url => $proxy->url, life => 1, @quiet);
+    my $result = many(port => $nginx->port, count => 200, at_once => 50, request => sub ($i) { request('/need', 1 + $i % 50) });
+    is_deeply($result->{codes}, { 200 => 200 }, 'nobody notices');
+    is($proxy->count('CLIENT'), 1, 'it is told our name once');
+    is(scalar lines_like($nginx, qr/is down/), 0, 'it is not down');
+    is_deeply([statuses($nginx, '/touch', 1 .. 4)], [200, 200, 200, 200], 'nor for want of "GT"');
+    wait_for(sub { 4 <= grep { $_->[1] eq 'PEXPIRE' && @$_ == 4 } $proxy->commands }, what => 'touches in the older form') if get($nginx, '/touch', 5)->{code} == 200;
+    is(scalar(grep { $_->[1] eq 'PEXPIRE' && @$_ == 5 } $proxy->commands), 1, 'which it is asked for once');
+    is(scalar lines_like($nginx, qr/\[(?:error|alert|crit|emerg)\]/), 0, 'nothing is wrong');
+    is_refused(session_nginx(url => $proxy->url . '/1', @quiet), qr/server closed the connection when sent SELECT/, 'a database that it does not have');
+    my $users = fake_redis(on => { AUTH => { close => 1 } });
+    is_refused(session_nginx(url => $users->url, store => "username web; password $password;", @quiet), qr/server closed the connection/, 'a user that it does not want');
+};
+
+subtest 'protected mode' => sub {
+    my $denied = error('DENIED Redis is running in protected mode because protected mode is enabled and no password is set');
+    my $fake = fake_redis(on => { connect => [$denied, { close => 1 }] });
+    is_refused(session_nginx(url => $fake->url, @quiet), qr/DENIED Redis is running in protected mode/, 'DENIED');
+    $fake->behave;
 };
 
 subtest 'a password that is rotated' => sub {

@@ -73,4 +73,26 @@ subtest 'two servers over Unix sockets, with a password and a database' => sub {
     torment($nginx, '/need', $user, $answers / 4);
 };
 
+# The nodes announce the proxies' ports, so that redirects and the map lead through them too.
+subtest 'a cluster' => sub {
+    my $cluster = start_cluster(replicas => 0, node_timeout => 60_000);
+    my %node;
+    for my $n (1 .. $sessions) {
+        my $key = key($n);
+        push $node{ $cluster->node_of($key) }->@*, ($key, $redis->cmd('GET', $key));
+    }
+    for my $node ($cluster->nodes) {
+        $node->cmd('SET', splice $node{$node}->@*, 0, 2) while $node{$node}->@*;
+    }
+    my @chaos = map { chaos_proxy(to => $_->port, seed => 30 + $_->port % 7, split => 0.1, delay => 0.02, delay_time => [0.001, 0.15], close => 0.005, reset => 0.005, refuse => 0.05) } $cluster->nodes;
+    my @nodes = $cluster->nodes;
+    $nodes[$_]->cmd('CONFIG', 'SET', 'cluster-announce-port', $chaos[$_]->port) for 0 .. $#nodes;
+    wait_for(sub {
+        my %ports = map { $_->[2][1] => 1 } map { $_->cmd('CLUSTER', 'SLOTS')->@* } @nodes;
+        return join(',', sort keys %ports) eq join ',', sort map { $_->port } @chaos;
+    }, what => 'the ports of the proxies', seconds => 20);
+    my $nginx = session_nginx(where => 'cluster ' . join(' ', map { '127.0.0.1:' . $_->port } @chaos) . ';', store => 'timeout 60ms; connections 2;', @front);
+    torment($nginx, '/need', $user, $answers / 4);
+};
+
 done_testing();

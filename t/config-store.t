@@ -16,6 +16,8 @@ for my $line (
     'server redis://web@127.0.0.1:6379/3;', 'server redis://[::1]:6379/0;', 'server redis://[::1];',
     'server REDIS://127.0.0.1;', 'server redis+unix:///run/redis.sock;', 'server redis+unix:///run/redis.sock?db=2;',
     'server redis+unix:///run/re%64is.sock;',
+    'server memcached://127.0.0.1;', 'server memcached://[::1]:11211;', 'server memcached+unix:///run/memcached.sock;',
+    'server memcached://127.0.0.1; username web; password secret;',
     "$server username web;", "$server password secret;", "$server username web; password secret;",
     "$server database 0;", "$server database 15;",
     "$server resolver 127.0.0.1:53;", "$server resolver 127.0.0.1 [::1]:5353 valid=10s ipv6=off;",
@@ -57,12 +59,15 @@ for my $directive (sort keys %wrong) {
 }
 
 # Urls.
-my $known = 'known: redis://[user@]host[:port][/db], redis+unix:///path[?db=n]';
+my $known = 'known: redis://[user@]host[:port][/db], rediss://… (TLS), redis+unix:///path[?db=n], memcached://host[:port], memcached+unix:///path';
 for my $case (
     ['127.0.0.1:6379',                 "not a store url; $known"],
     ['session_redis',                  "not a store url; $known"],
     ['http://127.0.0.1',               "unknown scheme \"http\" in a store url; $known"],
-    ['rediss://127.0.0.1',             qr/^"server" directive: unknown scheme "rediss" in a store url/],
+    ['redisss://127.0.0.1',            qr/^"server" directive: unknown scheme "redisss" in a store url/],
+    ['rediss+unix:///run/redis.sock',  qr/^"server" directive: unknown scheme "rediss\+unix" in a store url/],
+    ['rediss://',                      "no host in a store url; $known"],
+    ['rediss://127.0.0.1/one',         'database in a store url must be a number, as in redis://host/1'],
     ['redis://',                       "no host in a store url; $known"],
     ['redis://:6379',                  "no host in a store url; $known"],
     ['redis://127.0.0.1:0',            'port in a store url must be a number from 1 to 65535'],
@@ -82,6 +87,11 @@ for my $case (
     ['redis+unix:///a.sock?db=x',      'database in a store url must be a number, as in redis://host/1'],
     ['redis+unix:///a%zz.sock',        'invalid %XX in a store url'],
     ['redis+unix:///' . 'a' x 120,     'path of a Unix socket is over 107 bytes'],
+    ['memcached://127.0.0.1/1',        'memcached has no databases'],
+    ['memcached+unix:///a.sock?db=1',  'memcached has no databases'],
+    ['memcached://web@127.0.0.1',      'a memcached:// store url takes no user; write "username" and "password_file" beside "server"'],
+    ['memcached://127.0.0.1:0',        'port in a store url must be a number from 1 to 65535'],
+    ['memcacheds://127.0.0.1',         "unknown scheme \"memcacheds\" in a store url; $known"],
 ) {
     my ($url, $message) = @$case;
     refused("server $url", ref $message ? $message : "\"server\" directive: $message", in_store("server $url; #!"));
@@ -156,6 +166,23 @@ accepted('a user without a password, as "nopass" users are', in_store("$server
 username web;"));
 refused('a second server', '"server" directive: is duplicate', in_store("$server\n$server #!"));
 
+# What memcached does not have.
+my $memcached = "session_redis_store s { #!\nserver memcached://127.0.0.1;\n";
+my $both = 'memcached knows users with a password only; write both "username" and "password_file", as in its file of "-Y"';
+refused('a database of memcached', '"session_redis_store" directive: memcached has no databases', in_http("${memcached}database 1;\n}"));
+refused('database 0 of memcached', '"session_redis_store" directive: memcached has no databases', in_http("${memcached}database 0;\n}"));
+refused('a user of memcached without a password', "\"session_redis_store\" directive: $both", in_http("${memcached}username web;\n}"));
+refused('a password of memcached without a user', "\"session_redis_store\" directive: $both", in_http("${memcached}password secret;\n}"));
+refused('a user of memcached with a colon', '"session_redis_store" directive: no user of memcached has an empty name, or one with spaces or ":"',
+    in_http("${memcached}username a:b;\npassword secret;\n}"));
+refused('TLS to memcached', '"ssl" directive: memcached is spoken to without TLS', in_http("session_redis_store s {\nserver memcached://127.0.0.1;\nssl on; #!\n}"));
+for my $framework ('spring', 'spring tags=keep', 'tomcat') {
+    my ($name) = split ' ', $framework;
+    refused("hashes of $name in memcached", "\"session_redis_framework\" directive: framework \"$name\" keeps its sessions in hashes, which memcached does not have",
+        in_server("session_redis memcached://127.0.0.1;\nsession_redis_framework $framework; #!\nlocation / {\nsession_redis_set_header X-User /x;\n}"));
+}
+accepted('strings of tomcat in memcached', in_server("session_redis memcached://127.0.0.1;\nsession_redis_framework tomcat manager=msm;\nlocation / {\nsession_redis_set_header X-User /x;\n}"));
+
 # Names in it.
 refused('a near miss', qr/^unknown directive "timout"; did you mean "timeout"\? known: timeout, /, in_store("timout 1s; #!"));
 refused('a directive of another place', qr/^unknown directive "session_redis_user"; known: /, in_store("session_redis_user /x; #!"));
@@ -197,15 +224,21 @@ upstream session_redis {
 END
 warned('a server without a port', 'server "127.0.0.1" in upstream "session_redis" has no port, nginx gave it 80; Redis listens on 6379',
     http => "upstream session_redis {\nserver 127.0.0.1;\n}", server => 'session_redis redis://session_redis; #!');
+warned('a server of memcached without a port', 'server "127.0.0.1" in upstream "memcached" has no port, nginx gave it 80; memcached listens on 11211',
+    http => "upstream memcached {\nserver 127.0.0.1;\n}", server => 'session_redis memcached://memcached; #!');
 accepted('port 80, written out', http => "upstream session_redis {\nserver 127.0.0.1:80;\n}", server => 'session_redis redis://session_redis;');
 refused('an upstream block with a port', '"session_redis" directive: "session_redis" is an upstream, whose servers have ports of their own; write "redis://session_redis"',
     http => $upstream, server => 'session_redis redis://session_redis:6379; #!');
+refused('an upstream block of memcached with a port', '"session_redis" directive: "session_redis" is an upstream, whose servers have ports of their own; write "memcached://session_redis"',
+    http => $upstream, server => 'session_redis memcached://session_redis:11211; #!');
 
 accepted('the host that requests are passed to is not an upstream block', server => "session_redis redis://127.0.0.1:6379;\nlocation / {\nproxy_pass http://127.0.0.1;\n}");
 
 # Names that do not resolve.
 refused('a host that does not exist', qr/^"session_redis" directive: host not found in "no\.such\.host\.invalid:6379"/,
     server => 'session_redis redis://no.such.host.invalid; #!');
+refused('a memcached that does not exist', qr/^"session_redis" directive: host not found in "no\.such\.host\.invalid:11211"/,
+    server => 'session_redis memcached://no.such.host.invalid; #!');
 refused('a host that does not exist, in a block', qr/^"session_redis_store" directive: host not found in "no\.such\.host\.invalid:6379"/,
     http => "session_redis_store s { #!\nserver redis://no.such.host.invalid;\n}");
 accepted('a host that is resolved at run time', http => 'resolver 127.0.0.1;', server => 'session_redis redis://no.such.host.invalid;');

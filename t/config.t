@@ -21,7 +21,7 @@ my @directives = (
         expres             => qr/^unknown framework "expres"; did you mean "express"\? known: express, /,
         PHP                => qr/^unknown framework "PHP"; did you mean "php"\? known: php, /,
         wordpress          => qr/^unknown framework "wordpress"; known: (?=.*php)(?=.*express)(?=.*thinkphp)(?=.*raw)/,
-        'php prefx=x'      => 'unknown option of framework "php" "prefx"; did you mean "prefix"? known: prefix, handler',
+        'php prefx=x'      => 'unknown option of framework "php" "prefx"; did you mean "prefix"? known: prefix, store, handler',
         'php handler=phpp' => 'php: "handler=" cannot be "phpp"; known: auto, php, php_serialize, php_binary, igbinary, msgpack',
         'php prefix'       => 'php: "prefix" has no value; write "prefix=value"',
         'php prefix=a prefix=b' => 'php: "prefix=" is duplicate',

@@ -1,7 +1,7 @@
-# Every session of t/data, captured from a framework or built by its rules, written to a real Redis and read by the module: its
+# Every session of t/data, captured from a framework or built by its rules, written to a real Redis or memcached and read by the module: its
 # cookie finds it, $session_redis_json is what the framework meant, and what the framework refuses is refused.
 #
-# Items of memcached are strings of Redis here, their flags are the format that the row names.
+# Items of memcached have the flags that their client gave them.
 use v5.26;
 use warnings;
 
@@ -61,8 +61,8 @@ my %rows = (
         session_redis_key_digest md5 json 'App\\Http\\SessionStore' $session_redis_id;
         session_redis_key        "c:$session_redis_key_digest"
 END
-    'php-memcache-php' => row('php prefix='),
-    'php-memcached-php' => row('php prefix={prefix}'),
+    'php-memcache-php' => row('php store=memcache', 'php prefix='),
+    'php-memcached-php' => row('php store=memcached', 'php prefix={prefix}'),
     'php-phpredis-igbinary' => php('igbinary'),
     'php-phpredis-msgpack' => row('php handler=msgpack'),
     'php-phpredis-php' => php('php'),
@@ -97,7 +97,8 @@ END
             'said to be invalid' => [sub { my ($f) = @_; $f->{value}{'session:isValid'} =~ s/\x01\z/\0/ }, 'missing'] }),
 );
 
-my $redis = start_redis();
+my $redis     = start_redis();
+my $memcached = start_memcached();
 my (@cases, $locations);
 for my $name (sort keys %rows) {
     my $row     = $rows{$name};
@@ -107,7 +108,7 @@ for my $name (sort keys %rows) {
     my @paths;
     for my $settings ($row->{settings}->@*) {
         push @paths, "/$name/" . @paths;
-        $locations .= "location = $paths[-1] {\nsession_redis_framework " . $settings =~ s/\{prefix\}/$prefix/r . ";\nsession_redis_cookie $fixture->{cookie_name};\n$secrets"
+        $locations .= "location = $paths[-1] {\nsession_redis " . (is_item($fixture) ? 'items' : 'sessions') . ";\nsession_redis_framework " . $settings =~ s/\{prefix\}/$prefix/r . ";\nsession_redis_cookie $fixture->{cookie_name};\n$secrets"
             . "add_header X-Json \$session_redis_json always;\nadd_header X-Status \$session_redis_status always;\nadd_header X-Life \$session_redis_ttl always;\n}\n";
     }
     push @cases, [$name, $fixture, $row, @paths];
@@ -121,8 +122,9 @@ my %run   = map { $_ => 1 } $locations =~ /^session_redis_framework ([^;]+)/mg;
 cmp_ok(scalar @shown, '>=', 22, 'the README shows configurations');
 is_deeply([grep { !$run{$_} } @shown], [], 'each of them runs here');
 my $nginx = start_nginx(
-    http   => 'session_redis_store sessions { server redis://127.0.0.1:' . $redis->port . '; max_size 128k; }',
-    server => "session_redis sessions;\n$locations",
+    http   => 'session_redis_store sessions { server redis://127.0.0.1:' . $redis->port . '; max_size 128k; }'
+        . 'session_redis_store items { server ' . $memcached->url . '; max_size 128k; }',
+    server => $locations,
 );
 
 for my $case (@cases) {
@@ -169,10 +171,19 @@ sub check {
 sub store {
     my ($fixture) = @_;
     my $key = $fixture->{redis_key};
+    if (is_item($fixture)) {
+        my %how = (flags => $fixture->{memcached_flags}, ttl => $fixture->{ttl} > 0 ? $fixture->{ttl} : 0);
+        return is($memcached->set($key, $fixture->{value}, %how), 'STORED', 'it is an item of memcached');
+    }
     $redis->cmd('DEL', $key);
     ref $fixture->{value} ? $redis->cmd('HSET', $key, $fixture->{value}->%*) : $redis->cmd('SET', $key, $fixture->{value});
     $redis->cmd('EXPIRE', $key, $fixture->{ttl}) if $fixture->{ttl} > 0;
     return;
+}
+
+sub is_item {
+    my ($fixture) = @_;
+    return $fixture->{redis_type} eq 'memcached item';
 }
 
 sub ask {

@@ -1,4 +1,4 @@
-# Logins in Koa and Fastify, read by the module. Express stands in t/express.t.
+# Logins in Koa, Fastify and Express with memcached, read by the module. Express with Redis stands in t/express.t.
 use v5.26;
 use warnings;
 
@@ -8,9 +8,10 @@ use SessionRedis;
 use SessionRedis::Live;
 use Test::More;
 
-needs('node' => have('node'), 'packages of npm in t/live/node' => -e built('node.stamp'));
+needs('node' => have('node'), 'memcached' => have('memcached'), 'packages of npm in t/live/node' => -e built('node.stamp'));
 
-my $redis   = start_redis();
+my $redis     = start_redis();
+my $memcached = start_memcached();
 my @secrets = ('a secret of at least thirty-two bytes, new', 'a secret of at least thirty-two bytes, old');
 my $secrets = join ' ', 'session_redis_secret', map { "\"$_\"" } @secrets;
 my $env     = sprintf '["%s","%s"]', @secrets;
@@ -35,6 +36,17 @@ my %apps    = (
             'with another id'        => [changed('sessionId', qr/\A/), 'invalid'],
             'with another signature' => [changed('sessionId', qr/\A[^.]*\./), 'invalid'],
             'without a signature'    => [sub { my (%jar) = @_; $jar{sessionId} =~ s/\..*//; %jar }, 'invalid'],
+        },
+    },
+    'express-memcached' => {
+        command  => ['node', live('node/express.js')],
+        env      => { SECRETS => $env, MEMCACHED_PORT => $memcached->port },
+        store    => $memcached->url,
+        settings => "session_redis_framework express prefix=; $secrets;",
+        refused  => {
+            'with another id'        => [changed('connect.sid', qr/\As%3A/), 'invalid'],
+            'with another signature' => [changed('connect.sid', qr/\A[^.]*\./), 'invalid'],
+            'without a signature'    => [sub { my (%jar) = @_; $jar{'connect.sid'} =~ s/\..*//; %jar }, 'invalid'],
         },
     },
 );

@@ -9,9 +9,10 @@ use SessionRedis;
 use SessionRedis::Live;
 use Test::More;
 
-needs('packages of Python in objs/live' => -e built('python.stamp'));
+needs('packages of Python in objs/live' => -e built('python.stamp'), 'memcached' => have('memcached'));
 
 my $redis      = start_redis();
+my $memcached  = start_memcached();
 my $core       = 'django.core.cache.backends.redis.RedisCache';
 my $redis_app  = 'django_redis.cache.RedisCache';
 my $serializer = 'django_redis.serializers';
@@ -29,6 +30,8 @@ my %apps       = (
     'django-redis-zlib' => django({ BACKEND => $redis_app, OPTIONS => { COMPRESSOR => $zlib } }, format => 'zlib pickle'),
     'django-redis-json-zlib' => django({ BACKEND => $redis_app, OPTIONS => { SERIALIZER => "$serializer.json.JSONSerializer", COMPRESSOR => $zlib } },
         format => 'zlib json'),
+    'django-pymemcache' => django({ BACKEND => 'django.core.cache.backends.memcached.PyMemcacheCache', LOCATION => '127.0.0.1:' . $memcached->port },
+        since => '2024-02-29T13:14:15+00:00', store => $memcached->url),
     'flask' => flask({}, since => '2024-02-29T13:14:15Z'),
     'flask-json' => flask({ SESSION_SERIALIZATION_FORMAT => 'json', SESSION_KEY_PREFIX => 'shop:', SESSION_COOKIE_NAME => 'shop_sid' },
         options => 'prefix=shop:', cookie => 'shop_sid', format => 'json'),
@@ -72,6 +75,7 @@ sub django {
         user     => '1001',
         refused  => unsigned('sessionid'),
         ($how{since} ? (since => $how{since}) : ()),
+        ($how{store} ? (store => $how{store}) : ()),
         # Its database has the session too, and nginx cannot end that.
         outlives => ($how{engine} // '') eq 'cached_db',
     };

@@ -8,14 +8,23 @@ use SessionRedis;
 use SessionRedis::Live;
 use Test::More;
 
-needs(map { ("Debian's ruby-$_" => -e "/usr/share/doc/ruby-$_") } qw(rack redis-rack redis-rails railties webrick));
+needs('memcached' => have('memcached'), map { ("Debian's ruby-$_" => -e "/usr/share/doc/ruby-$_") } qw(dalli rack redis-rack redis-rails railties webrick));
 
-my $redis  = start_redis();
-my $secret = 'session_redis_secret "the tests know this secret: 0123456789abcdef0123456789abcdef"';
+my $redis     = start_redis();
+my $memcached = start_memcached();
+my $secret    = 'session_redis_secret "the tests know this secret: 0123456789abcdef0123456789abcdef"';
 my %apps   = (
     rack => {
         command  => ['ruby', live('ruby/rack.rb')],
         settings => 'session_redis_framework rack;',
+        refused  => unsigned('rack.session'),
+    },
+    # Dalli 3.0 keeps a session under the id itself.
+    'rack-dalli' => {
+        command  => ['ruby', live('ruby/rack.rb')],
+        env      => { STORE => 'dalli', MEMCACHED_PORT => $memcached->port },
+        store    => $memcached->url,
+        settings => 'session_redis_framework rack store=dalli private_id=off;',
         refused  => unsigned('rack.session'),
     },
     rails => {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod encrypted;
+mod fastlz;
 mod lz4;
 mod lzf;
 mod zstd;
@@ -53,6 +54,12 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
         name: "lz4",
         wraps: lz4::begins,
         unwrap: |raw, _| lz4::decompress(raw),
+        proven: true,
+    },
+    Wrapper {
+        name: "fastlz",
+        wraps: fastlz::fits,
+        unwrap: |raw, _| fastlz::decompress(raw),
         proven: true,
     },
     Wrapper { name: "lzf", wraps: lzf::fits, unwrap: |raw, _| lzf::decompress(raw), proven: false },
@@ -197,7 +204,9 @@ mod tests {
     use crate::format::tests::{edited, edits};
 
     /// One session, as the writers that are named compress it.
-    const SESSIONS: [(&str, &str, &str); 10] = [
+    const SESSIONS: [(&str, &str, &str); 12] = [
+        ("fastlz", "php-memcached", "1AIAAB91aWR8aTo3O25hbWV8czo5OiLnjovlsI/mmI4iO2xvbgBnIBQUNjIwOiIwMTIzNDU2Nzg5YWJjZGVm4P0P4CEPAGHg/QDgHAAfIjtyb2xlc3xhOjM6e2k6MDtzOjU6ImFkbWluIjtpOjEgDwg2OiJlZGl0b3JAEAAyIBAKNToiYWRtaW4iO30="),
+        ("fastlz", "php-memcached, by zlib", "1AIAAHicK81Mqcm0MrfOS8xNrSm2srRSet7X/XRD/7MZfUrWOfl56UBBMyMDKyUDQyNjE1MzcwvLxKTklNS0UT5p/MRRQDRQsi7Kz0ktrkm0MraqzrQysC62MrVSSkzJzcxTss60MgTyzayUUlMyS/KLQAJGKApqAbHq7Xc="),
         ("lzf", "phpredis", "H3VpZHxpOjc7bmFtZXxzOjk6IueOi+Wwj+aYjiI7bG9uAGcgFBQ2MjA6IjAxMjM0NTY3ODlhYmNkZWbg/w/hHw8AYeD/AOAaAB8iO3JvbGVzfGE6Mzp7aTowO3M6NToiYWRtaW4iO2k6MSAPCDY6ImVkaXRvckAQADIgEOAAIAE7fQ=="),
         ("zstd", "phpredis", "KLUv/WDUAa0DAILGGCGwJx3AMIckpaO766Sa9WxvJmftiqUxoGSSRjYhZD+U7NAIBbkCL8OvdyLnxMbPKn55ZzofnlxfM8dBiTpgKwhoA2DWoiQKSfik1vsRmnMSo4VDwWgkoge+eT/2aEvm/JYNAQQARJ0gzaCg4FSRLaNOKA=="),
         ("zstd", "zstd, without a size and with a checksum", "KLUv/QRYpQMAwgYZIbAnHcAwhySlo7vrpJr1bG8mZ+2KpTGgZJJGNiFkP5Ts0Ah1ToRcgZfh1zuRc2LjZxW/vDOdD0+ur5njoEQdsBUEtAEwa1EShSR8Uuv9CM05idHCoWA0EtED37wfe7Qlc37LhgMAQdQBKDiVZcuocw9bjnjv"),
@@ -270,7 +279,8 @@ mod tests {
 
     #[test]
     fn what_has_a_checksum_is_not_read_wrongly() {
-        let checked = |writer: &str| !["phpredis", "python's lz4.frame"].contains(&writer);
+        let checked =
+            |writer: &str| !["phpredis", "php-memcached", "python's lz4.frame"].contains(&writer);
         for (name, writer, raw) in sessions().filter(|(_, writer, _)| checked(writer)) {
             for at in 0..raw.len() {
                 let mut spoilt = raw.clone();

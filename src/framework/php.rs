@@ -1,4 +1,5 @@
-//! PHP's own sessions in Redis, by the session handler of phpredis.
+//! PHP's own sessions: in Redis by the session handler of phpredis, in memcached by that of the extension
+//! memcached or of its elder, memcache.
 
 #![forbid(unsafe_code)]
 
@@ -12,7 +13,7 @@ use crate::session::scheme::Scheme;
 
 pub(super) const ROW: Row = Row {
     names: &["php"],
-    options: &[("prefix", "PHPREDIS_SESSION:"), ("handler", "auto")],
+    options: &[("prefix", "PHPREDIS_SESSION:"), ("handler", "auto"), ("store", "redis")],
     build,
 };
 
@@ -34,10 +35,26 @@ pub(super) const IDENTITY: Identity = Identity {
 
 fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
     let handler = options.one_of("handler", HANDLERS)?;
+    let prefix = |default| options.given("prefix").unwrap_or(default);
+    // What is kept beside a session is its lock.
+    let (key, keys_beside) = match options.one_of("store", &["redis", "memcached", "memcache"])? {
+        // `memcached.sess_prefix`; `s_lock_session` of php-memcached.
+        "memcached" => {
+            let prefix = prefix("memc.sess.key.");
+            (prefix, vec![KeyForm::prefixed(format!("{prefix}lock."))])
+        }
+        // The id alone, while `memcache.session_prefix_host_key` and its like are off.
+        "memcache" => {
+            let prefix = prefix("");
+            (prefix, vec![KeyForm { suffix: ".lock", ..KeyForm::prefixed(prefix) }])
+        }
+        _ => (options.get("prefix"), Vec::new()),
+    };
     Ok(Framework {
         cookies: vec![COOKIE.to_owned()],
         identity: IDENTITY,
-        key: Some(KeyForm::prefixed(options.get("prefix"))),
+        key: Some(KeyForm::prefixed(key)),
+        keys_beside,
         format: Some(Pipeline::parse(&[handler])?),
         // `session.gc_maxlifetime`, which each request sets anew, that of a reader too.
         refresh: Some(Refresh::Fixed(1_440_000)),
@@ -76,6 +93,24 @@ mod tests {
             ("nvo7je1puqt5fqpmlimb09ne8i_LOCK", Invalid::Alphabet),
         ] {
             assert_eq!(id(&php, value, &[]), Err(reason));
+        }
+    }
+
+    #[test]
+    fn keys_in_memcached() {
+        let id = "nvo7je1puqt5fqpmlimb09ne8i";
+        for (options, session, lock) in [
+            (&["php", "store=memcached"][..], "memc.sess.key.", Some(("memc.sess.key.lock.", ""))),
+            (&["php", "store=memcached", "prefix="], "", Some(("lock.", ""))),
+            (&["php", "store=memcache"], "", Some(("", ".lock"))),
+            (&["php", "store=memcache", "prefix=p"], "p", Some(("p", ".lock"))),
+            (&["php"], "PHPREDIS_SESSION:", None),
+        ] {
+            let php = Framework::parse(options).unwrap();
+            assert_eq!(key(&php, id, &[]), format!("{session}{id}"));
+            let beside =
+                lock.map(|(prefix, suffix)| KeyForm { suffix, ..KeyForm::prefixed(prefix) });
+            assert_eq!(php.keys_beside, beside.into_iter().collect::<Vec<_>>());
         }
     }
 

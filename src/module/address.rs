@@ -1,15 +1,18 @@
 //! Where a server listens, as the system wants it.
 
 use core::ffi::CStr;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_addr_t, ngx_conf_t, ngx_inet_set_port, ngx_int_t, ngx_parse_url, ngx_resolver_addr_t,
-    ngx_str_t, ngx_url_t, sockaddr, sockaddr_storage, socklen_t, NGX_OK,
+    in_addr, ngx_addr_t, ngx_conf_t, ngx_inet_set_port, ngx_int_t, ngx_parse_url,
+    ngx_resolver_addr_t, ngx_str_t, ngx_url_t, sockaddr, sockaddr_in, sockaddr_in6,
+    sockaddr_storage, socklen_t, AF_INET, AF_INET6, NGX_OK,
 };
 
 use super::pool;
 use crate::config::ConfigError;
+use crate::store::endpoint::Address;
 
 /// The port of a Redis server where none is given.
 pub(super) const REDIS_PORT: u16 = 6379;
@@ -24,6 +27,16 @@ pub(super) enum Target {
 }
 
 impl Target {
+    /// Of an address that is known at run time only: a host name is resolved when it is connected to.
+    pub(super) fn of(address: &Address) -> Option<Self> {
+        let Address::Host { host, port } = address else { return None };
+        let port = port.unwrap_or(REDIS_PORT);
+        Some(match host.parse() {
+            Ok(ip) => Self::Address(SocketAddress::of_ip(ip, port, address.to_string().into())),
+            Err(_) => Self::Name(Name::new(host, port)),
+        })
+    }
+
     /// How the log calls it.
     pub(super) fn name(&self) -> &Rc<str> {
         match self {
@@ -69,6 +82,29 @@ impl SocketAddress {
                 .copy_from_nonoverlapping(address.cast::<u8>(), bytes);
         }
         Self { storage, len, name }
+    }
+
+    fn of_ip(ip: IpAddr, port: u16, name: Rc<str>) -> Self {
+        // SAFETY: all zeroes are a valid address of either family; each is copied with its own length, and the
+        // copy is ours to set the port of.
+        unsafe {
+            let mut copy = match ip {
+                IpAddr::V4(ip) => {
+                    let mut address: sockaddr_in = core::mem::zeroed();
+                    address.sin_family = AF_INET as _;
+                    address.sin_addr = in_addr { s_addr: u32::from_ne_bytes(ip.octets()) };
+                    Self::copy((&raw const address).cast(), size_of::<sockaddr_in>() as _, name)
+                }
+                IpAddr::V6(ip) => {
+                    let mut address: sockaddr_in6 = core::mem::zeroed();
+                    address.sin6_family = AF_INET6 as _;
+                    address.sin6_addr.__in6_u.__u6_addr8 = ip.octets();
+                    Self::copy((&raw const address).cast(), size_of::<sockaddr_in6>() as _, name)
+                }
+            };
+            ngx_inet_set_port(copy.as_mut_ptr(), port);
+            copy
+        }
     }
 
     /// An address that nginx parsed or resolved at start.

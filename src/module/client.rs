@@ -8,6 +8,7 @@ use std::rc::Rc;
 use nginx_sys::{ngx_event_t, ngx_log_t, NGX_LOG_WARN};
 use ngx::ngx_log_error;
 
+use super::cluster::Cluster;
 use super::connection::Connection;
 use super::event::{now, Event};
 use super::lookup::{failed, Carrier, Lookup, Query, Ticket};
@@ -15,7 +16,7 @@ use super::near_cache::NearCache;
 use super::store::{Limits, Store};
 use super::store_servers::StoreServers;
 use super::throttle::Throttle;
-use crate::cache::CacheStatus;
+use crate::cache::{CacheStatus, Origin};
 use crate::policy::Status;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
@@ -24,7 +25,8 @@ use crate::store::fetched::{Outcome, Ttl};
 pub(super) struct Client {
     /// For the log.
     store: String,
-    database: u32,
+    /// Of a store that has several.
+    database: Option<u32>,
     limits: Limits,
     log: *mut ngx_log_t,
     pending: Cell<usize>,
@@ -40,8 +42,17 @@ pub(super) struct Client {
 
 /// What points back to the client.
 struct Rest {
-    servers: &'static StoreServers,
+    backend: Backend,
     deadline: Event,
+}
+
+/// Who is asked.
+#[derive(Clone, Copy)]
+enum Backend {
+    /// Servers, over connections on the event loop.
+    Servers(&'static StoreServers),
+    /// A Redis Cluster, in threads.
+    Cluster(&'static Cluster),
 }
 
 /// Valid ids without a single session: a sign of a wrong prefix, version or database.
@@ -60,7 +71,7 @@ impl Client {
     pub(super) fn start(store: &Store, log: *mut ngx_log_t) -> &'static Self {
         let client: &'static Self = Box::leak(Box::new(Self {
             store: store.name.clone(),
-            database: store.login().database,
+            database: store.dialect().has_databases().then(|| store.login().database),
             limits: store.limits,
             log,
             pending: Cell::new(0),
@@ -73,7 +84,7 @@ impl Client {
         }));
         let data = ptr::from_ref(client).cast_mut().cast();
         let rest = Rest {
-            servers: StoreServers::start(store, client, log),
+            backend: Backend::start(store, client, log),
             deadline: Event::new(on_deadline, data, log),
         };
         rest.deadline.set_cancelable(true);
@@ -81,13 +92,13 @@ impl Client {
         client
     }
 
-    fn servers(&self) -> Option<&'static StoreServers> {
-        self.rest.get().map(|rest| rest.servers)
+    fn backend(&self) -> Option<Backend> {
+        self.rest.get().map(|rest| rest.backend)
     }
 
     /// How the log and `$session_redis_server` call a server.
     pub(super) fn server_name(&self, server: usize) -> Rc<str> {
-        self.servers().map_or_else(|| "".into(), |servers| servers.name_of(server))
+        self.backend().map_or_else(|| "".into(), |backend| backend.name_of(server))
     }
 
     /// What the store said before, where that is kept.
@@ -122,8 +133,8 @@ impl Client {
             self.end(&lookup, failed(&Failure::QueueFull), None, None);
             return lookup;
         }
-        let placed = match self.servers() {
-            Some(servers) => servers.place(&lookup, &Failure::NoServer, false),
+        let placed = match self.backend() {
+            Some(backend) => backend.place(&lookup),
             None => Err(Failure::NoServer),
         };
         match placed {
@@ -138,9 +149,24 @@ impl Client {
         if let Some(cache) = &self.cache {
             cache.forget(key);
         }
-        if let Some(servers) = self.servers() {
-            servers.touch(key, ms, answered);
+        if let Some(backend) = self.backend() {
+            backend.touch(key, ms, answered);
         }
+    }
+
+    /// Ends a lookup with what a server has said of it, and keeps that for others.
+    pub(super) fn answer(
+        &'static self,
+        lookup: &Rc<Lookup>,
+        outcome: Outcome,
+        ttl: Option<Ttl>,
+        server: usize,
+        origin: &Origin,
+    ) {
+        if let Some(cache) = &self.cache {
+            cache.keep(lookup, &outcome, ttl, server, origin);
+        }
+        self.end(lookup, outcome, ttl, Some(server));
     }
 
     /// Ends a lookup and goes on with the requests that wait for it.
@@ -270,8 +296,8 @@ impl Client {
         // SAFETY: `start` leaked the box, and the caller vouches that this is the last use of the client and of
         // what points back to it. Its events are disarmed as they are dropped.
         unsafe {
-            if let Some(servers) = self.servers() {
-                servers.stop();
+            if let Some(backend) = self.backend() {
+                backend.stop();
             }
             drop(Box::from_raw(ptr::from_ref(self).cast_mut()));
         }
@@ -285,14 +311,17 @@ impl Client {
             Status::Missing if !found.get() => {
                 missing.set(missing.get() + 1);
                 if missing.get() >= SUSPICIOUS && log.count(now()).is_some() {
+                    let (place, check) = match self.database {
+                        Some(number) => (format!(" in database {number}"), ", database"),
+                        None => (String::new(), ""),
+                    };
                     ngx_log_error!(
                         NGX_LOG_WARN,
                         self.log,
-                        "session store \"{}\": {} valid ids, 0 sessions found in database {}: \
-                         check prefix, version, database",
+                        "session store \"{}\": {} valid ids, 0 sessions found{place}: \
+                         check prefix, version{check}",
                         self.store,
-                        missing.get(),
-                        self.database
+                        missing.get()
                     );
                 }
             }
@@ -309,6 +338,50 @@ impl Client {
                 "session store \"{}\": {why}; {count} sessions not read",
                 self.store
             );
+        }
+    }
+}
+
+impl Backend {
+    fn start(store: &Store, client: &'static Client, log: *mut ngx_log_t) -> Self {
+        match &store.cluster {
+            None => Self::Servers(StoreServers::start(store, client, log)),
+            Some(nodes) => Self::Cluster(Cluster::start(store, nodes, client, log)),
+        }
+    }
+
+    /// How the log calls a server.
+    fn name_of(self, server: usize) -> Rc<str> {
+        match self {
+            Self::Servers(servers) => servers.name_of(server),
+            Self::Cluster(cluster) => cluster.name_of(server),
+        }
+    }
+
+    /// Gives a lookup to who may be asked. It may be done when this returns.
+    fn place(self, lookup: &Rc<Lookup>) -> Result<(), Failure> {
+        match self {
+            Self::Servers(servers) => servers.place(lookup, &Failure::NoServer, false),
+            Self::Cluster(cluster) => cluster.place(lookup),
+        }
+    }
+
+    fn touch(self, key: &[u8], ms: u64, answered: Option<usize>) {
+        match self {
+            Self::Servers(servers) => servers.touch(key, ms, answered),
+            Self::Cluster(cluster) => cluster.touch(key, ms),
+        }
+    }
+
+    /// # Safety
+    /// As for `Client::stop`.
+    unsafe fn stop(self) {
+        // SAFETY: the caller vouches for it.
+        unsafe {
+            match self {
+                Self::Servers(servers) => servers.stop(),
+                Self::Cluster(cluster) => cluster.stop(),
+            }
         }
     }
 }

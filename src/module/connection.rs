@@ -11,25 +11,24 @@ use nginx_sys::{
     getsockopt, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno,
     ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting, ngx_handle_read_event,
     ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t, ngx_post_event,
-    ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t, ngx_set_errno, ngx_str_t,
-    socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
+    ngx_posted_events, ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t,
+    ngx_set_errno, ngx_str_t, socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
 };
 
 use super::address::{SocketAddress, Target};
-use super::event::{now, Event};
+use super::event::{now, time_of_day, Event};
 use super::lookup::{Carrier, Lookup, Query};
 use super::resolver;
 use super::store_servers::StoreServers;
+use super::tls::TlsLink;
 use crate::cache::Origin;
+use crate::store::ability::Feature;
 use crate::store::command;
-use crate::store::dialogue::Dialogue;
-use crate::store::error::Failure;
-use crate::store::fetched::{
-    classify_count, classify_get, classify_hgetall, classify_pttl, classify_push, Changed, Fetched,
-    Outcome, Ttl,
-};
-use crate::store::resp::{Reader, Reply};
-use redis::Value;
+use crate::store::dialect::{Dialogue, Reader, Reply};
+use crate::store::error::{Failure, Step};
+use crate::store::fetched::{Changed, Fetched, Outcome, Ttl};
+use crate::store::role::{classify_role, Role};
+use crate::store::tls::TlsFailure;
 
 /// Bytes read at once.
 const READ: usize = 32 * 1024;
@@ -44,6 +43,8 @@ const SPARE: usize = 64 * 1024;
 enum State {
     Resolving,
     Connecting,
+    /// TLS is agreed on, before anything is said.
+    Securing,
     Handshake,
     Ready,
     Closed,
@@ -53,13 +54,19 @@ enum State {
 enum Slot {
     Value(Rc<Lookup>),
     Ttl(Rc<Lookup>),
-    Deleted(Rc<Lookup>),
+    /// Of keys that are deleted one by one, only the last one's reply ends the lookup.
+    Deleted {
+        lookup: Rc<Lookup>,
+        last: bool,
+    },
     /// Whether the server is still there.
     Pinged,
     /// A touch; `longer` when it was sent in the form that never shortens.
     Touched {
         longer: bool,
     },
+    /// What the server is, asked for when it does not do as a Redis does.
+    Role,
 }
 
 /// Kept by the list of its server while it is open, and by the lookups that it carries.
@@ -71,6 +78,9 @@ pub(super) struct Connection {
     probe: Cell<bool>,
     state: Cell<State>,
     link: Cell<*mut ngx_connection_t>,
+    tls: Option<Rc<TlsLink>>,
+    /// The server has said something.
+    heard: Cell<bool>,
     pub(super) resolving: Cell<*mut ngx_resolver_ctx_t>,
     /// Why an address that the resolver had at hand could not be connected to.
     pub(super) unresolved: RefCell<Option<Failure>>,
@@ -118,6 +128,8 @@ impl Connection {
         probe: bool,
     ) -> Result<Rc<Self>, Failure> {
         let target = servers.target(server).ok_or(Failure::NoServer)?;
+        let link = |tls| TlsLink::new(tls, target.name(), servers.quiet_log());
+        let tls = servers.tls().map(link);
         let connection = Rc::new(Self {
             servers,
             server,
@@ -125,12 +137,14 @@ impl Connection {
             probe: Cell::new(probe),
             state: Cell::new(State::Resolving),
             link: Cell::new(ptr::null_mut()),
+            tls,
+            heard: Cell::new(false),
             resolving: Cell::new(ptr::null_mut()),
             unresolved: RefCell::new(None),
             dialogue: RefCell::new(None),
             password: RefCell::new(None),
             output: RefCell::default(),
-            reader: RefCell::new(Reader::new(servers.limits())),
+            reader: RefCell::new(servers.dialect().reader(servers.limits())),
             slots: RefCell::default(),
             answered: Cell::new(0),
             written: Cell::new(0),
@@ -223,7 +237,7 @@ impl Connection {
         peer.socklen = address.len();
         peer.name = &mut name;
         peer.get = Some(ngx_event_get_peer);
-        peer.log = self.servers.quiet_log();
+        peer.log = self.tls.as_ref().map_or(self.servers.quiet_log(), |tls| tls.log());
 
         self.state.set(State::Connecting);
         ngx_set_errno(0);
@@ -249,33 +263,81 @@ impl Connection {
             ngx_add_timer((*link).write, self.servers.connect_timeout() as ngx_msec_t);
         }
         self.note_waiting();
-        if rc == NGX_OK as ngx_int_t {
-            self.connected();
+        match (rc == NGX_OK as ngx_int_t, &self.tls) {
+            (true, None) => self.log_in(),
+            // Whoever opens the connection is not called back within the call.
+            // SAFETY: the connection is open; closing it takes the event out of the queue.
+            (true, Some(_)) => unsafe {
+                ngx_post_event((*link).write, &raw mut ngx_posted_events);
+            },
+            (false, _) => {}
         }
         Ok(())
     }
 
+    /// An address has taken the connection.
     fn connected(self: &Rc<Self>) {
+        let Some(tls) = &self.tls else { return self.log_in() };
+        self.state.set(State::Securing);
+        // SAFETY: the connection is open, and was opened with this log.
+        match unsafe { tls.begin(self.link.get()) } {
+            Ok(()) => self.secure(),
+            Err(failure) => self.connect_failed(failure),
+        }
+    }
+
+    /// Goes on with the handshake of TLS.
+    fn secure(self: &Rc<Self>) {
+        let (Some(tls), link) = (&self.tls, self.link.get()) else { return };
+        // SAFETY: the connection is open, and its handshake has begun. nginx would go on with it by handlers of
+        // its own; ours look for the end of the worker too.
+        let secured = unsafe {
+            let secured = tls.shake_hands(link);
+            (*(*link).read).handler = Some(on_read);
+            (*(*link).write).handler = Some(on_write);
+            secured
+        };
+        match secured {
+            Ok(false) => {}
+            Ok(true) => {
+                self.log_in();
+                // What came with the end of the handshake is in OpenSSL's buffer, of which no event tells.
+                self.read_or_fail();
+            }
+            Err(failure) => self.connect_failed(failure),
+        }
+    }
+
+    /// Says who we are.
+    fn log_in(self: &Rc<Self>) {
         let mut output = self.output.borrow_mut();
         let login = self.servers.login();
-        let dialogue = Dialogue::begin(&login, self.probe.get(), &mut output.handshake);
-        self.password.borrow_mut().clone_from(&login.password);
-        drop((output, login));
+        let dialect = self.servers.dialect();
+        let dialogue = dialect.greet(&login, self.probe.get(), &mut output.handshake);
+        *self.password.borrow_mut() = login.password;
+        drop(output);
         self.state.set(State::Handshake);
         *self.dialogue.borrow_mut() = Some(dialogue);
         self.end_handshake();
         self.post_flush();
     }
 
+    fn awaits_greeting(&self) -> bool {
+        self.dialogue.borrow().as_ref().is_some_and(Dialogue::awaits_reply)
+    }
+
     /// Goes on to lookups if the handshake is over.
     fn end_handshake(self: &Rc<Self>) {
-        match &*self.dialogue.borrow() {
-            Some(dialogue) if dialogue.is_done() => {
-                if dialogue.tracks() {
-                    *self.origin.borrow_mut() = Origin::watched();
-                }
-            }
-            _ => return,
+        let is_done = self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done);
+        if is_done && !self.awaits_greeting() {
+            self.servers.answered(Feature::Name);
+        }
+        if !is_done || self.state.get() != State::Handshake {
+            return;
+        }
+        if self.dialogue.borrow().as_ref().is_some_and(Dialogue::tracks) {
+            self.servers.answered(Feature::Tracking);
+            *self.origin.borrow_mut() = Origin::watched();
         }
         self.state.set(State::Ready);
         self.stop_timer();
@@ -284,28 +346,38 @@ impl Connection {
             self.servers.probe_succeeded(self.server);
             self.used.set(true);
         }
+        if let Some(watch) = self.servers.watched_by() {
+            watch.ready(self);
+        }
+    }
+
+    /// Sends something else than a lookup with the next flush.
+    pub(super) fn say(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.output.borrow_mut().commands);
+        self.post_flush();
     }
 
     /// Sends the commands of a lookup with the next flush.
     pub(super) fn ask(self: &Rc<Self>, lookup: &Rc<Lookup>) {
+        let dialect = self.servers.dialect();
         let mut output = self.output.borrow_mut();
         let mut slots = self.slots.borrow_mut();
         match &lookup.query {
             Query::Fetch { key, hash, ttl } => {
-                match hash {
-                    true => command::hgetall(&mut output.commands, key),
-                    false => command::get(&mut output.commands, key),
-                }
+                dialect.fetch(&mut output.commands, key, *hash);
                 slots.push_back(Slot::Value(Rc::clone(lookup)));
-                if *ttl {
-                    command::pttl(&mut output.commands, key);
+                if *ttl && self.servers.may_have(Feature::Life) {
+                    dialect.life(&mut output.commands, key);
                     slots.push_back(Slot::Ttl(Rc::clone(lookup)));
                 }
             }
             Query::Delete { keys } => {
                 let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
-                command::del(&mut output.commands, &keys);
-                slots.push_back(Slot::Deleted(Rc::clone(lookup)));
+                let replies = dialect.delete(&mut output.commands, &keys);
+                slots.extend((1..=replies).map(|reply| Slot::Deleted {
+                    lookup: Rc::clone(lookup),
+                    last: reply == replies,
+                }));
             }
         }
         drop((output, slots));
@@ -319,14 +391,15 @@ impl Connection {
 
     /// Extends the life of a key, which nobody waits for.
     pub(super) fn touch(self: &Rc<Self>, key: &[u8], ms: u64, longer: bool) {
+        let dialect = self.servers.dialect();
+        let longer = longer && dialect.has_longer() && self.servers.may_have(Feature::Longer);
         let mut output = self.output.borrow_mut();
-        match longer {
-            true => command::pexpire_longer(&mut output.commands, key, ms),
-            false => command::pexpire(&mut output.commands, key, ms),
-        }
+        let asked = dialect.touch(&mut output.commands, key, ms, longer, time_of_day());
         drop(output);
-        self.slots.borrow_mut().push_back(Slot::Touched { longer });
-        self.post_flush();
+        if asked {
+            self.slots.borrow_mut().push_back(Slot::Touched { longer });
+            self.post_flush();
+        }
     }
 
     /// Whether so many of its commands were written.
@@ -393,7 +466,7 @@ impl Connection {
                             false => Err(Failure::Broken(ngx_errno())),
                         };
                     }
-                    _ => return Err(Failure::Broken(ngx_errno())),
+                    _ => return Err(self.broken()),
                 }
             }
             *sent = 0;
@@ -404,6 +477,12 @@ impl Connection {
             self.written.set(self.answered.get() + self.slots.borrow().len() as u64);
         }
         Ok(())
+    }
+
+    fn read_or_fail(self: &Rc<Self>) {
+        if let Err(failure) = self.read() {
+            self.fail(&failure);
+        }
     }
 
     /// Reads what is there and hands it out. May run requests, and so end with the connection closed.
@@ -420,6 +499,7 @@ impl Connection {
             match usize::try_from(n) {
                 Ok(0) => return Err(Failure::Closed),
                 Ok(n) => {
+                    self.heard.set(true);
                     // SAFETY: `recv` has written n bytes.
                     let input = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast(), n) };
                     self.digest(input)?;
@@ -432,7 +512,7 @@ impl Connection {
                         false => Err(Failure::Broken(ngx_errno())),
                     };
                 }
-                Err(_) => return Err(Failure::Broken(ngx_errno())),
+                Err(_) => return Err(self.broken()),
             }
         }
         if let Some(link) = ptr::NonNull::new(self.link.get()) {
@@ -442,18 +522,23 @@ impl Connection {
         Ok(())
     }
 
+    /// Why reading or writing failed.
+    fn broken(&self) -> Failure {
+        let errno = ngx_errno();
+        let by_tls = self.tls.as_ref().and_then(|tls| tls.broke(self.heard.get()));
+        by_tls.unwrap_or(Failure::Broken(errno))
+    }
+
     fn digest(self: &Rc<Self>, mut input: &[u8]) -> Result<(), Failure> {
         while self.is_open() {
-            let reply = self.reader.borrow_mut().next(&mut input).map_err(Failure::Protocol)?;
+            let reply = self.reader.borrow_mut().next(&mut input)?;
             match reply {
                 None => return Ok(()),
-                Some(Reply::Push(push)) => self.told(push),
-                Some(reply) if self.state.get() == State::Handshake => {
-                    let mut dialogue = self.dialogue.borrow_mut();
-                    if let Some(dialogue) = &mut *dialogue {
+                Some(reply) if reply.is_push() => self.told(reply),
+                Some(reply) if self.awaits_greeting() => {
+                    if let Some(dialogue) = &mut *self.dialogue.borrow_mut() {
                         dialogue.take(reply)?;
                     }
-                    drop(dialogue);
                     self.end_handshake();
                 }
                 Some(reply) => self.hand_out(reply)?,
@@ -463,21 +548,19 @@ impl Connection {
     }
 
     /// The server says something unasked.
-    fn told(&self, push: Value) {
-        let (Some(changed), Some(cache)) = (classify_push(push), self.servers.client().cache())
-        else {
+    fn told(&self, push: Reply<'_>) {
+        let (Some(changed), Some(cache)) = (push.changed(), self.servers.client().cache()) else {
             return;
         };
         cache.changed(&changed);
         // Of all lookups under way only the first may have been answered in part, and so before the change.
         if let Some(Slot::Ttl(lookup)) = self.slots.borrow().front() {
-            let is_of = |key: &[u8]| lookup.query.key().is_some_and(|own| own == key);
-            match &changed {
-                Changed::All => lookup.outdated.set(true),
-                Changed::Keys(keys) if keys.iter().any(|key| is_of(key)) => {
-                    lookup.outdated.set(true);
-                }
-                Changed::Keys(_) => {}
+            let is_changed = match &changed {
+                Changed::All => true,
+                Changed::Keys(keys) => keys.iter().any(|key| key == lookup.query.key()),
+            };
+            if is_changed {
+                lookup.outdated.set(true);
             }
         }
     }
@@ -508,37 +591,42 @@ impl Connection {
 
     /// Gives a reply to whom it belongs: the oldest command without one.
     fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
+        if let Some(watch) = self.servers.watched_by() {
+            return watch.hear(self.server, reply.of_redis()?);
+        }
         let slot = self.slots.borrow_mut().pop_front();
         // Answers nobody asked for: from here on replies and commands may no longer belong together.
-        let Some(slot) = slot else { return Err(unasked(reply)) };
+        let Some(slot) = slot else { return Err(reply.unasked()) };
         self.answered.set(self.answered.get() + 1);
         self.used.set(true);
+        self.servers.served(self.server);
 
         match slot {
             Slot::Value(lookup) => {
-                let fetched = match lookup.query {
-                    Query::Fetch { hash: true, .. } => classify_hgetall(reply),
-                    _ => classify_get(reply),
+                let fetched = match &lookup.query {
+                    Query::Fetch { key, hash, .. } => reply.fetched(key, *hash),
+                    Query::Delete { .. } => return Err(Failure::Unexpected),
                 };
                 if lookup.is_done() {
                     return self.late(&fetched);
                 }
                 self.late_since.set(None);
-                let two = matches!(lookup.query, Query::Fetch { ttl: true, .. });
+                let with_life = self.expects_life_of(&lookup);
                 match fetched.into() {
                     Outcome::Failed(failure) => return self.refused(&lookup, failure),
-                    outcome if two => *lookup.value.borrow_mut() = Some(outcome),
+                    outcome if with_life => *lookup.value.borrow_mut() = Some(outcome),
                     outcome => self.answer(&lookup, outcome, None),
                 }
             }
             Slot::Ttl(lookup) => {
-                let ttl = match classify_pttl(reply) {
+                let ttl = match reply.ttl(lookup.query.key()) {
                     Err(failure) if failure.closes_connection() => {
                         self.slots.borrow_mut().push_front(Slot::Ttl(lookup));
                         return Err(failure);
                     }
                     ttl => ttl.ok(),
                 };
+                self.servers.answered(Feature::Life);
                 // The first of the two replies may have ended the lookup, or sent it elsewhere.
                 if lookup.is_carried_by(self) {
                     if let Some(outcome) = lookup.value.take() {
@@ -546,41 +634,65 @@ impl Connection {
                     }
                 }
             }
-            Slot::Deleted(lookup) => match classify_count(reply) {
-                Ok(_) => {
+            Slot::Deleted { lookup, last } => match reply.deleted() {
+                Ok(()) => {
                     self.servers.note_writable(self.server);
-                    if !lookup.is_done() {
+                    if last && lookup.is_carried_by(self) {
                         self.answer(&lookup, Outcome::Missing, None);
                     }
                 }
-                Err(failure) if lookup.is_done() => return self.late(&Fetched::Failed(failure)),
+                Err(failure) if !lookup.is_carried_by(self) => {
+                    return self.late(&Fetched::Failed(failure))
+                }
                 Err(failure) => return self.refused(&lookup, failure),
             },
-            Slot::Pinged => match reply {
-                Reply::Status => self.pinged.set(false),
-                reply => return Err(unasked(reply)),
-            },
-            Slot::Touched { longer } => match classify_count(reply) {
-                Ok(_) => self.servers.note_writable(self.server),
+            Slot::Pinged => {
+                reply.pong()?;
+                self.pinged.set(false);
+            }
+            Slot::Touched { longer } => match reply.touched() {
+                Ok(()) => {
+                    self.servers.note_writable(self.server);
+                    if longer {
+                        self.servers.answered(Feature::Longer);
+                    }
+                }
                 Err(failure) if failure.closes_connection() => return Err(failure),
+                Err(failure) if self.is_demoted(&failure) => return Err(Failure::Replica),
                 Err(Failure::Server(error)) => {
                     self.servers.touch_refused(self.server, &error, longer);
                 }
                 Err(_) => {}
             },
+            Slot::Role => {
+                if let Ok(Role::Sentinel { master }) = reply.of_redis().and_then(classify_role) {
+                    self.servers.note_sentinel(self.server, master.as_deref());
+                }
+            }
         }
         Ok(())
     }
 
-    fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
-        if let Some(cache) = self.servers.client().cache() {
-            let origin = self.origin.borrow();
-            if cache.keep(lookup, &outcome, ttl, Some(self.server), &origin) && origin.is_watched()
-            {
-                self.watch(PING_EVERY);
-            }
+    /// Whether the next reply is the second one of a lookup whose first has come.
+    fn expects_life_of(&self, lookup: &Rc<Lookup>) -> bool {
+        let slots = self.slots.borrow();
+        matches!(slots.front(), Some(Slot::Ttl(other)) if Rc::ptr_eq(other, lookup))
+    }
+
+    /// Finds out whether the server is a Redis at all, once.
+    fn ask_role(&self) {
+        if self.servers.wonders() {
+            self.slots.borrow_mut().push_back(Slot::Role);
+            self.say(command::role);
         }
-        self.servers.client().end(lookup, outcome, ttl, Some(self.server));
+    }
+
+    fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
+        let origin = self.origin.borrow().clone();
+        if origin.is_watched() {
+            self.watch(PING_EVERY);
+        }
+        self.servers.client().answer(lookup, outcome, ttl, self.server, &origin);
     }
 
     /// The answer to a lookup that was given up.
@@ -597,6 +709,13 @@ impl Connection {
             self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
             return Err(failure);
         }
+        if self.is_demoted(&failure) {
+            self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
+            return Err(Failure::Replica);
+        }
+        if failure.is_unknown_command() {
+            self.ask_role();
+        }
         if failure.counts_against_server() {
             self.servers.server_failed(self.server, &failure);
         }
@@ -607,38 +726,124 @@ impl Connection {
         Ok(())
     }
 
+    /// The master that it was has become a replica since.
+    fn is_demoted(&self, failure: &Failure) -> bool {
+        failure.is_read_only() && self.servers.login().master_only
+    }
+
     /// Closes the connection and sends its lookups elsewhere, or fails them.
     pub(super) fn fail(self: &Rc<Self>, failure: &Failure) {
         if !self.is_open() {
             return;
         }
+        let lacking = self.hung_up_on(failure);
+        let named = self.names_step(failure);
+        let failure = named.as_ref().unwrap_or(failure);
         let again = (self.used.get() && failure.is_retryable_on_fresh_connection())
+            || lacking.is_some()
             || (failure.is_about_password()
                 && self.servers.has_newer_password(self.password.borrow().as_deref()));
         let slots = self.slots.take();
+        let is_idle = slots.is_empty() && failure.is_retryable_on_fresh_connection();
+        let failure = &self.without_a_word(failure);
         self.close();
         self.servers.forget(self);
 
-        if self.probe.replace(false) {
-            self.servers.probe_failed(self.server);
-        } else if !again
-            && failure.counts_against_server()
-            && !(slots.is_empty() && matches!(failure, Failure::Closed | Failure::Broken(_)))
-        {
+        if let Some(watch) = self.servers.watched_by() {
+            watch.lost(self.server, failure);
+        } else if self.probe.replace(false) {
+            self.servers.probe_failed(self.server, failure);
+        } else if !again && !is_idle && failure.counts_against_server() {
             self.servers.server_failed(self.server, failure);
         }
 
         for slot in slots {
-            if let Slot::Value(lookup) | Slot::Deleted(lookup) = slot {
-                if !lookup.is_done() {
-                    self.servers.try_again(&lookup, failure, self.server, again);
+            match (slot, lacking) {
+                // There is no second reply to be had.
+                (Slot::Ttl(lookup), Some(Feature::Life)) => {
+                    let first = lookup.value.take().filter(|_| lookup.is_carried_by(self));
+                    if let Some(outcome) = first {
+                        self.answer(&lookup, outcome, None);
+                    }
                 }
-            } else if let Slot::Ttl(lookup) = slot {
-                // Its first reply was read, its second is lost: ask for both again.
-                if lookup.is_carried_by(self) && lookup.value.take().is_some() {
-                    self.servers.try_again(&lookup, failure, self.server, again);
+                (slot, _) => {
+                    if let Some(lookup) = self.owed(slot) {
+                        self.servers.try_again(&lookup, failure, self.server, again);
+                    }
                 }
             }
+        }
+    }
+
+    /// What the server may not know, since it closed the connection where an answer to that was due.
+    fn hung_up_on(&self, failure: &Failure) -> Option<Feature> {
+        if !matches!(failure, Failure::Closed | Failure::Broken(_)) {
+            return None;
+        }
+        let dialogue = self.dialogue.borrow();
+        let asked = match dialogue.as_ref() {
+            Some(dialogue) if dialogue.awaits_reply() => dialogue.awaited_feature(),
+            _ => self.slots.borrow().iter().find_map(|slot| match slot {
+                Slot::Ttl(_) => self.servers.dialect().may_lack_lives().then_some(Feature::Life),
+                Slot::Touched { longer: true } => Some(Feature::Longer),
+                _ => None,
+            }),
+        };
+        let lacking = asked.filter(|feature| self.servers.hung_up(*feature));
+        if lacking.is_none() && !self.used.get() {
+            self.servers.hung_up_anyway();
+        }
+        lacking
+    }
+
+    /// The failure of a handshake that the server ended by closing the connection.
+    fn names_step(&self, failure: &Failure) -> Option<Failure> {
+        let closed = matches!(failure, Failure::Closed | Failure::Broken(_));
+        if !closed || self.state.get() != State::Handshake {
+            return None;
+        }
+        let step = self.dialogue.borrow().as_ref().and_then(Dialogue::awaited_step)?;
+        // A server that hangs up at the first word may want TLS; a database it may just not have.
+        (step == Step::Select || self.heard.get()).then_some(Failure::HungUp(step))
+    }
+
+    /// The lookup that still waits for this reply, or for what came before it.
+    fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
+        let (lookup, is_owed) = match slot {
+            Slot::Value(lookup) | Slot::Deleted { lookup, last: true } => (lookup, true),
+            // Its first reply was read, its second is lost: ask for both again.
+            Slot::Ttl(lookup) => {
+                let has_first = lookup.value.take().is_some();
+                (lookup, has_first)
+            }
+            Slot::Deleted { .. } | Slot::Pinged | Slot::Touched { .. } | Slot::Role => return None,
+        };
+        (is_owed && lookup.is_carried_by(self)).then_some(lookup)
+    }
+
+    /// Closes the connection without blame, and returns the lookups that it owes an answer.
+    pub(super) fn abandon(self: &Rc<Self>) -> Vec<Rc<Lookup>> {
+        let slots = self.slots.take();
+        self.close();
+        self.servers.forget(self);
+        let owed: Vec<_> = slots.into_iter().filter_map(|slot| self.owed(slot)).collect();
+        for lookup in &owed {
+            if let Some(carrier) = lookup.drop_carrier() {
+                carrier.connection.release();
+            }
+        }
+        owed
+    }
+
+    /// The failure, by another name where a server ended a connection without TLS before it had said anything.
+    fn without_a_word(&self, failure: &Failure) -> Failure {
+        let may_want_tls = self.tls.is_none() && !self.target.name().starts_with("unix:");
+        match failure {
+            Failure::Closed if may_want_tls && !self.heard.get() => Failure::Unanswered(0),
+            Failure::Broken(errno) if may_want_tls && !self.heard.get() => {
+                Failure::Unanswered(*errno)
+            }
+            failure => failure.clone(),
         }
     }
 
@@ -673,7 +878,12 @@ impl Connection {
         let link = self.link.replace(ptr::null_mut());
         if !link.is_null() {
             // SAFETY: the connection is ours and open; its timers and posted events go with it.
-            unsafe { ngx_close_connection(link) };
+            unsafe {
+                if let Some(tls) = &self.tls {
+                    tls.end(link);
+                }
+                ngx_close_connection(link);
+            }
         }
     }
 
@@ -736,14 +946,6 @@ impl Drop for Connection {
     }
 }
 
-/// A server that refuses the connection itself says so unasked.
-fn unasked(reply: Reply<'_>) -> Failure {
-    match reply {
-        Reply::Error(error) => Failure::Server(error),
-        _ => Failure::Unexpected,
-    }
-}
-
 /// The connection object of an event's connection.
 ///
 /// # Safety
@@ -776,11 +978,10 @@ unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
         connection.servers.client().give_up();
         return connection.retire();
     }
-    if connection.state.get() == State::Connecting {
-        return;
-    }
-    if let Err(failure) = connection.read() {
-        connection.fail(&failure);
+    match connection.state.get() {
+        State::Connecting => return,
+        State::Securing => connection.secure(),
+        _ => connection.read_or_fail(),
     }
     connection.close_if_exiting();
 }
@@ -789,18 +990,18 @@ unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
     // SAFETY: as in `on_read`.
     let (connection, timed_out) =
         unsafe { (connection_of((*event).data.cast()), (*event).timedout() != 0) };
-    let connecting = connection.state.get() == State::Connecting;
-    if timed_out && connecting {
-        return connection.connect_failed(Failure::ConnectTimeout);
-    }
-    if timed_out {
-        return connection.fail(&Failure::ConnectTimeout);
-    }
-    if connecting {
-        match connection.connect_error() {
+    match (connection.state.get(), timed_out) {
+        (State::Connecting, true) => return connection.connect_failed(Failure::ConnectTimeout),
+        (State::Securing, true) => {
+            return connection.connect_failed(Failure::Tls(TlsFailure::Timeout))
+        }
+        (_, true) => return connection.fail(&Failure::ConnectTimeout),
+        (State::Connecting, false) => match connection.connect_error() {
             Some(error) => return connection.connect_failed(Failure::Connect(error)),
             None => connection.connected(),
-        }
+        },
+        (State::Securing, false) => return connection.secure(),
+        _ => {}
     }
     if let Err(failure) = connection.write() {
         connection.fail(&failure);

@@ -166,8 +166,12 @@ impl LookedUp {
     }
 }
 
-/// The plan's key of an id. None: out of memory, or what the digest cannot encode.
+/// The plan's key of an id. None: out of memory, what the digest cannot encode, or what no key of the store can be.
 pub(super) fn derive_key(r: Request, plan: &Plan, id: &SessionId) -> Option<Rc<[u8]>> {
+    made_key(r, plan, id).filter(|key| plan.is_key(key))
+}
+
+fn made_key(r: Request, plan: &Plan, id: &SessionId) -> Option<Rc<[u8]>> {
     match &plan.key {
         KeyRule::Form(form, _) => Some(Rc::from(form.key(id))),
         KeyRule::Template(rule) => {

@@ -104,7 +104,7 @@ fn keys_beside<'a>(plan: &'a Plan, id: &'a SessionId) -> impl Iterator<Item = Rc
         KeyRule::Form(_, beside) => beside.as_slice(),
         KeyRule::Template(_) | KeyRule::None => &[],
     };
-    forms.iter().map(|form| Rc::from(form.key(id)))
+    forms.iter().map(|form| Rc::from(form.key(id))).filter(|key: &Rc<[u8]>| plan.is_key(key))
 }
 
 /// # Safety

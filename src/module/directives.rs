@@ -138,7 +138,7 @@ impl Directive<'_> {
     }
 
     /// A flag's value.
-    fn flag(&self) -> Result<bool, ConfigError> {
+    pub(super) fn flag(&self) -> Result<bool, ConfigError> {
         match self.args.first() {
             Some(value) if value.eq_ignore_ascii_case("on") => Ok(true),
             Some(value) if value.eq_ignore_ascii_case("off") => Ok(false),

@@ -47,7 +47,10 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
     context.asks_hash.set(plan.hash.get());
     match derive_key(r, &plan, &id) {
         Some(key) => ask(r, context, &plan, key),
-        None => answer(r, &report),
+        None => {
+            report.bad("key", "the store can have no key of this id");
+            answer(r, &report)
+        }
     }
 }
 

@@ -25,8 +25,28 @@ pub(super) fn read_secret(d: &Directive, name: &str) -> Result<(Vec<u8>, String)
     Ok((content, path.clone()))
 }
 
+/// The password in a file, and the file's name in full.
+pub(super) fn read_password(d: &Directive, name: &str) -> Result<(Vec<u8>, String), ConfigError> {
+    let (content, name) = read_secret(d, name)?;
+    let Some(password) = password(&content) else {
+        return Err(ConfigError::new(format!("\"{name}\" is empty")));
+    };
+    if password.contains(&b'\n') {
+        return Err(ConfigError::new(format!("\"{name}\" has more than one line")));
+    }
+    Ok((password.to_vec(), name))
+}
+
+/// The full name of a file that nginx will read itself, if it can be read.
+pub(super) fn readable(d: &Directive, name: &str) -> Result<String, ConfigError> {
+    let path = full_name(d, name)?;
+    fs::read(&path)
+        .map_err(|error| ConfigError::new(format!("cannot read \"{path}\": {error}")))?;
+    Ok(path)
+}
+
 /// What a file with a password holds, without the line end; none where it is empty.
-pub(super) fn password(content: &[u8]) -> Option<&[u8]> {
+fn password(content: &[u8]) -> Option<&[u8]> {
     let password = content.strip_suffix(b"\n").unwrap_or(content);
     let password = password.strip_suffix(b"\r").unwrap_or(password);
     (!password.is_empty()).then_some(password)

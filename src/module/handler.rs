@@ -379,8 +379,8 @@ pub(super) fn log_failure(
     let server = server.and_then(|server| client.map(|client| client.server_name(server)));
     let (name, server) = (&store.name, server.as_deref().unwrap_or("none"));
     match failure {
-        // Said once when the store went down.
-        Failure::Down => {
+        // Said once, when the store or the server went down, or was found not to be there.
+        Failure::Down | Failure::ServerDown | Failure::Uncovered => {
             ngx_log_debug!(r.log(), "session store \"{name}\" is down");
         }
         failure => {

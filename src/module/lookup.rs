@@ -24,11 +24,11 @@ impl Query {
         matches!(self, Self::Delete { .. })
     }
 
-    /// The key that is asked for.
-    pub(super) fn key(&self) -> Option<&[u8]> {
+    /// The session's key; empty where there is none.
+    pub(super) fn key(&self) -> &[u8] {
         match self {
-            Self::Fetch { key, .. } => Some(key),
-            Self::Delete { .. } => None,
+            Self::Fetch { key, .. } => key,
+            Self::Delete { keys } => keys.last().map_or(&[], |key| key),
         }
     }
 
@@ -123,6 +123,11 @@ impl Lookup {
     fn is_written(&self) -> bool {
         let carrier = self.carrier.borrow();
         carrier.as_ref().is_none_or(|carrier| carrier.connection.has_written(carrier.commands))
+    }
+
+    /// Whether nobody waits for the answer. Asked when whoever began it has had the time to wait.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.waiters.borrow().iter().all(Option::is_none)
     }
 
     pub(super) fn carry(&self, carrier: Carrier) {

@@ -18,7 +18,7 @@ struct Known {
     /// `None`: there is no session.
     session: Option<Rc<KeptSession>>,
     /// Who said so.
-    server: Option<usize>,
+    server: usize,
 }
 
 impl Kept for Known {
@@ -51,25 +51,24 @@ impl NearCache {
         self.0.borrow().stale(key, now()).map(answer)
     }
 
-    /// Keeps what a lookup brought over a connection. Whether there is anything kept of that connection now.
+    /// Keeps what a lookup brought over a connection.
     pub(super) fn keep(
         &self,
         lookup: &Lookup,
         outcome: &Outcome,
         ttl: Option<Ttl>,
-        server: Option<usize>,
+        server: usize,
         origin: &Origin,
-    ) -> bool {
-        let Query::Fetch { key, .. } = &lookup.query else { return false };
+    ) {
+        let Query::Fetch { key, .. } = &lookup.query else { return };
         let session = match outcome {
             Outcome::Found(session) => Some(Rc::clone(session)),
             Outcome::Missing => None,
-            Outcome::WrongType | Outcome::TooLarge(_) | Outcome::Failed(_) => return false,
+            Outcome::WrongType | Outcome::TooLarge(_) | Outcome::Failed(_) => return,
         };
-        if lookup.outdated.get() {
-            return false;
+        if !lookup.outdated.get() {
+            self.0.borrow_mut().insert(key, Known { session, server }, origin, ttl, now());
         }
-        self.0.borrow_mut().insert(key, Known { session, server }, origin, ttl, now())
     }
 
     /// A session was read for one more location since it was kept.
@@ -100,7 +99,7 @@ fn answer(hit: Hit<Known>) -> Answer {
     Answer {
         outcome: hit.value.session.map_or(Outcome::Missing, Outcome::Found),
         ttl: hit.left.map(Ttl::Left),
-        server: hit.value.server,
+        server: Some(hit.value.server),
         elapsed: Duration::ZERO,
     }
 }

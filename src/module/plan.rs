@@ -197,6 +197,11 @@ impl Mistake {
         Self { directive, place: place.clone(), error }
     }
 
+    /// Of a mistake that is reported where it was made.
+    pub(super) fn into_error(self) -> ConfigError {
+        self.error
+    }
+
     pub(super) fn report(&self, cf: *mut ngx_conf_t) -> *mut c_char {
         refuse(cf, self.directive, &self.place, &self.error)
     }
@@ -318,6 +323,14 @@ impl Plan {
             Mistake::new("session_redis_secret", place, error)
         })?;
         let decoder = Decoder { shape: framework.shape, format, life: framework.life.clone() };
+        let hash = matches!(decoder.shape, Shape::Hash | Shape::Field(_));
+        if hash && store.as_ref().is_some_and(|store| !store.dialect().has_hashes()) {
+            return Err(Mistake::new(
+                "session_redis_framework",
+                conf.place(),
+                no_hashes(framework),
+            ));
+        }
         let own_needs = Needs {
             session: store.is_some()
                 && (!headers.is_empty()
@@ -338,7 +351,7 @@ impl Plan {
             sources,
             key,
             key_digest: conf.key_digest.clone(),
-            hash: Cell::new(matches!(decoder.shape, Shape::Hash | Shape::Field(_))),
+            hash: Cell::new(hash),
             decoder,
             user,
             headers,
@@ -361,6 +374,11 @@ impl Plan {
     /// A number that no other plan has.
     pub(super) fn name(&self) -> usize {
         core::ptr::from_ref(self).addr()
+    }
+
+    /// Whether the store can have this key.
+    pub(super) fn is_key(&self, key: &[u8]) -> bool {
+        self.store.as_ref().is_none_or(|store| store.dialect().is_key(key))
     }
 
     /// What a request of the location cannot do without.
@@ -587,4 +605,11 @@ fn extension(conf: &LocationConf, framework: &Framework) -> Result<Option<Extens
             )),
         },
     }
+}
+
+fn no_hashes(framework: &Framework) -> ConfigError {
+    ConfigError::new(format!(
+        "framework \"{}\" keeps its sessions in hashes, which memcached does not have",
+        framework.name
+    ))
 }

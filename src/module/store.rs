@@ -11,14 +11,18 @@ use ngx::http::{
     HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule, NgxHttpUpstreamModule,
 };
 
-use super::address::{self, Name, SocketAddress, Target, REDIS_PORT};
+use super::address::{self, Name, SocketAddress, Target};
 use super::client::Client;
 use super::conf::{log_at, MainConf, Place};
 use super::directives::Directive;
 use super::plan::Mistake;
+use super::sentinel_block::Sentinels;
+use super::tls::{Tls, TlsConf};
 use super::SessionRedis;
 use crate::cache;
 use crate::config::{unknown, ConfigError};
+use crate::store::cluster::NodeAddress;
+use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
 use crate::store::endpoint::{is_url, Address, Endpoint};
 use crate::store::servers::ServerConf;
@@ -26,12 +30,18 @@ use crate::store::servers::ServerConf;
 /// `session_redis_store` or an anonymous store of a url.
 pub(super) struct Store {
     pub(super) name: String,
-    pub(super) endpoint: Endpoint,
+    /// None of a store whose master Sentinels name.
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) sentinels: Option<Sentinels>,
     pub(super) username: Option<String>,
     pub(super) password: Option<Vec<u8>>,
     /// Where the password comes from, with its full name.
     pub(super) password_file: Option<String>,
     pub(super) database: Option<u32>,
+    /// In place of the endpoint's address.
+    pub(super) cluster: Option<ClusterConf>,
+    /// How its servers are spoken to, unless in the clear.
+    pub(super) tls: Option<Rc<Tls>>,
     pub(super) limits: Limits,
     pub(super) cache: Option<cache::Limits>,
     pub(super) own_resolver: Option<*mut ngx_resolver_t>,
@@ -40,6 +50,16 @@ pub(super) struct Store {
     servers: OnceCell<Vec<(Target, ServerConf)>>,
     client: OnceCell<&'static Client>,
 }
+
+/// A Redis Cluster.
+pub(super) struct ClusterConf {
+    /// Some of its nodes.
+    pub(super) seeds: Vec<NodeAddress>,
+    pub(super) read_from_replicas: bool,
+}
+
+/// How our connections show in a server's `CLIENT LIST`.
+const CLIENT_NAME: &str = "nginx-session-redis";
 
 /// Times in ms.
 #[derive(Clone, Copy)]
@@ -68,14 +88,17 @@ impl Default for Limits {
 }
 
 impl Store {
-    pub(super) fn new(name: &str, endpoint: Endpoint, place: Place) -> Self {
+    pub(super) fn new(name: &str, place: Place) -> Self {
         Self {
             name: name.to_owned(),
-            username: endpoint.username.clone(),
-            database: endpoint.database,
-            endpoint,
+            endpoint: None,
+            sentinels: None,
+            username: None,
+            database: None,
             password: None,
             password_file: None,
+            cluster: None,
+            tls: None,
             limits: Limits::default(),
             cache: None,
             own_resolver: None,
@@ -86,6 +109,19 @@ impl Store {
         }
     }
 
+    /// The same store at this server.
+    pub(super) fn at(mut self, endpoint: Endpoint) -> Self {
+        self.username = endpoint.username.clone();
+        self.database = endpoint.database;
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// What its servers speak.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.endpoint.as_ref().map_or(Dialect::Redis, |endpoint| endpoint.dialect)
+    }
+
     /// The store that a url in `session_redis` stands for; equal urls share one.
     pub(super) fn anonymous(d: &Directive, url: &str) -> Result<Rc<Self>, ConfigError> {
         let endpoint = Endpoint::parse(url)?;
@@ -94,7 +130,11 @@ impl Store {
         if let Some(store) = known {
             return Ok(Rc::clone(store));
         }
-        let store = Rc::new(Self::new(url, endpoint, d.place()));
+        let mut store = Self::new(url, d.place()).at(endpoint);
+        store.tls = TlsConf::default()
+            .build(d.cf, store.endpoint.as_ref(), &store.place)
+            .map_err(Mistake::into_error)?;
+        let store = Rc::new(store);
         main.stores.push(Rc::clone(&store));
         Ok(store)
     }
@@ -138,8 +178,16 @@ impl Store {
 
     /// Finds the store's servers once all of http{} is known.
     pub(super) fn locate(&self, cf: *mut ngx_conf_t) -> Result<(), ConfigError> {
+        // The threads of a cluster look up names of nodes, which may change, themselves.
+        if self.cluster.is_some() {
+            return Ok(());
+        }
         self.resolver.set(self.own_resolver.unwrap_or_else(|| http_resolver(cf)));
-        let servers = match &self.endpoint.address {
+        if let Some(sentinels) = &self.sentinels {
+            return sentinels.locate(|host, port| self.of_host(cf, host, port));
+        }
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        let servers = match &endpoint.address {
             Address::Unix(path) => direct(address::parse(cf, &format!("unix:{path}"), false)?),
             Address::Host { host, port } => match (upstream(cf, host), port) {
                 (Some(block), None) => self.of_upstream(cf, host, block)?,
@@ -147,9 +195,12 @@ impl Store {
                     return Err(ConfigError::new(format!(
                         "\"{host}\" is an upstream, whose servers have ports of their own"
                     ))
-                    .hint(format!("write \"redis://{host}\"")))
+                    .hint(format!("write \"{}://{host}\"", self.dialect().scheme())))
                 }
-                (None, port) => self.of_host(cf, host, port.unwrap_or(REDIS_PORT))?,
+                (None, port) => {
+                    let port = port.unwrap_or(self.dialect().default_port());
+                    self.of_host(cf, host, port)?
+                }
             },
         };
         let _ = self.servers.set(servers);
@@ -209,6 +260,7 @@ impl Store {
             || line.rsplit_once(':').is_some_and(|(host, port)| {
                 !port.ends_with(']') && (!host.contains(':') || host.ends_with(']'))
             });
+        let dialect = self.dialect();
         if known.port() == 80 && !has_port {
             log_at(
                 NGX_LOG_WARN,
@@ -216,7 +268,9 @@ impl Store {
                 &self.place,
                 format_args!(
                     "server \"{line}\" in upstream \"{upstream}\" has no port, nginx gave it 80; \
-                     Redis listens on {REDIS_PORT}"
+                     {} listens on {}",
+                    dialect.name(),
+                    dialect.default_port()
                 ),
             );
         }
@@ -243,8 +297,10 @@ impl Store {
             username: self.username.clone(),
             password: self.password.clone(),
             database: self.database.unwrap_or(0),
-            client_name: None,
-            tracking: self.cache.is_some(),
+            client_name: Some(CLIENT_NAME.to_owned()),
+            // The threads of a cluster listen to no pushes.
+            tracking: self.cache.is_some() && self.cluster.is_none(),
+            master_only: self.sentinels.is_some(),
         }
     }
 

@@ -11,21 +11,51 @@ use nginx_sys::{
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::ngx_conf_log_error;
 
-use super::conf::{refuse, MainConf, Place};
+use super::conf::{MainConf, Place};
 use super::directives::{directive, milliseconds, once, Directive};
 use super::files;
-use super::store::{Limits, Store};
+use super::plan::Mistake;
+use super::sentinel_block::{self, SentinelBlock};
+use super::store::{ClusterConf, Limits, Store};
+use super::tls::TlsConf;
 use crate::cache;
 use crate::config::{unknown, ConfigError};
-use crate::store::endpoint::Endpoint;
+use crate::store::cluster::NodeAddress;
+use crate::store::dialect::Dialect;
+use crate::store::endpoint::{Address, Endpoint};
 
 /// The directives of the block, in the order of the reference.
-static mut COMMANDS: [ngx_command_t; 14] = [
+static mut COMMANDS: [ngx_command_t; 29] = [
     directive!("server", NGX_CONF_TAKE1, 0, set_server),
+    directive!("sentinel", NGX_CONF_1MORE, 0, set_sentinel),
+    directive!("sentinel_username", NGX_CONF_TAKE1, 0, set_sentinel_username),
+    directive!("sentinel_password_file", NGX_CONF_TAKE1, 0, set_sentinel_password_file),
+    directive!("sentinel_ssl", NGX_CONF_TAKE1, 0, set_sentinel_ssl),
+    directive!("cluster", NGX_CONF_1MORE, 0, set_cluster),
+    directive!("read_from", NGX_CONF_TAKE1, 0, set_read_from),
     directive!("username", NGX_CONF_TAKE1, 0, set_username),
     directive!("password", NGX_CONF_TAKE1, 0, set_password),
     directive!("password_file", NGX_CONF_TAKE1, 0, set_password_file),
     directive!("database", NGX_CONF_TAKE1, 0, set_database),
+    directive!("ssl", NGX_CONF_TAKE1, 0, |d, block: &mut Block| block.tls.set_on(d)),
+    directive!("ssl_trusted_certificate", NGX_CONF_TAKE1, 0, |d, block: &mut Block| {
+        block.tls.set_trusted_certificate(d)
+    }),
+    directive!("ssl_verify", NGX_CONF_TAKE1, 0, |d, block: &mut Block| block.tls.set_verify(d)),
+    directive!("ssl_verify_depth", NGX_CONF_TAKE1, 0, |d, block: &mut Block| {
+        block.tls.set_verify_depth(d)
+    }),
+    directive!("ssl_name", NGX_CONF_TAKE1, 0, |d, block: &mut Block| block.tls.set_name(d)),
+    directive!("ssl_certificate", NGX_CONF_TAKE1, 0, |d, block: &mut Block| {
+        block.tls.set_certificate(d)
+    }),
+    directive!("ssl_certificate_key", NGX_CONF_TAKE1, 0, |d, block: &mut Block| {
+        block.tls.set_certificate_key(d)
+    }),
+    directive!("ssl_protocols", NGX_CONF_1MORE, 0, |d, block: &mut Block| {
+        block.tls.set_protocols(d)
+    }),
+    directive!("ssl_ciphers", NGX_CONF_TAKE1, 0, |d, block: &mut Block| block.tls.set_ciphers(d)),
     directive!("resolver", NGX_CONF_1MORE, 0, set_resolver),
     directive!("resolver_timeout", NGX_CONF_TAKE1, 0, set_resolver_timeout),
     directive!("connect_timeout", NGX_CONF_TAKE1, 0, set_connect_timeout),
@@ -41,10 +71,14 @@ static mut COMMANDS: [ngx_command_t; 14] = [
 #[derive(Default)]
 struct Block {
     server: Option<Endpoint>,
+    sentinel: SentinelBlock,
+    cluster: Option<Vec<NodeAddress>>,
+    read_from_replicas: Option<bool>,
     username: Option<String>,
     password: Option<Vec<u8>>,
     password_file: Option<String>,
     database: Option<u32>,
+    tls: TlsConf,
     resolver: Option<*mut nginx_sys::ngx_resolver_t>,
     resolver_timeout: Option<u64>,
     connect_timeout: Option<u64>,
@@ -83,33 +117,54 @@ pub(super) fn parse(d: &mut Directive, main: &mut MainConf) -> Result<(), Config
         return Err(ConfigError::new(format!("store \"{name}\" is not usable")));
     }
 
-    match block.into_store(&name, &place) {
+    match block.into_store(d.cf, &name, &place) {
         Ok(store) => {
             main.stores.push(Rc::new(store));
             Ok(())
         }
-        Err(error) => {
+        Err(mistake) => {
             // The block is read to its end, but it begins where the mistake is looked for.
-            refuse(d.cf, "session_redis_store", &place, &error);
+            mistake.report(d.cf);
             d.reported = true;
-            Err(error)
+            Err(mistake.into_error())
         }
     }
 }
 
 impl Block {
-    fn into_store(self, name: &str, place: &Place) -> Result<Store, ConfigError> {
-        let server = self.server.ok_or_else(|| {
-            ConfigError::new(format!("store \"{name}\" has no \"server\""))
-                .hint("for instance \"server redis://127.0.0.1:6379;\"")
-        })?;
-        if self.database.is_some() && server.database.is_some() {
+    fn into_store(
+        mut self,
+        cf: *mut ngx_conf_t,
+        name: &str,
+        place: &Place,
+    ) -> Result<Store, Mistake> {
+        let tls = std::mem::take(&mut self.tls);
+        let mut store = self
+            .into_plain_store(name, place)
+            .map_err(|error| Mistake::new("session_redis_store", place, error))?;
+        match &mut store.sentinels {
+            Some(sentinels) => {
+                (store.tls, sentinels.tls) = tls.build_with_sentinels(cf, sentinels.ssl, place)?;
+            }
+            None => store.tls = tls.build(cf, store.endpoint.as_ref(), place)?,
+        }
+        check_tls(&store).map_err(|error| Mistake::new("session_redis_store", place, error))?;
+        Ok(store)
+    }
+
+    fn into_plain_store(mut self, name: &str, place: &Place) -> Result<Store, ConfigError> {
+        let mut store = self.place(Store::new(name, place.clone()))?;
+        if self.database.is_some() && store.database.is_some() {
             return Err(ConfigError::new("\"database\" stands beside a database in the url"));
         }
-        if self.username.is_some() && server.username.is_some() {
+        if self.username.is_some() && store.username.is_some() {
             return Err(ConfigError::new("\"username\" stands beside a user in the url"));
         }
-        let mut store = Store::new(name, server, place.clone());
+        store.dialect().check(
+            self.username.as_deref(),
+            self.password.is_some(),
+            self.database.is_some(),
+        )?;
         let defaults = Limits::default();
         store.limits = Limits {
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
@@ -128,6 +183,78 @@ impl Block {
         store.cache = self.cache;
         Ok(store)
     }
+}
+
+impl Block {
+    /// Puts the store where it is: exactly one of the directives says so.
+    fn place(&mut self, mut store: Store) -> Result<Store, ConfigError> {
+        store.sentinels = std::mem::take(&mut self.sentinel).finish()?;
+        let (server, cluster) = (self.server.take(), self.cluster.take());
+        let name = &store.name;
+        let mut given = [
+            ("server", server.is_some()),
+            ("sentinel", store.sentinels.is_some()),
+            ("cluster", cluster.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(directive, is_given)| is_given.then_some(directive));
+        match (given.next(), given.next()) {
+            (None, _) => {
+                return Err(ConfigError::new(format!("store \"{name}\" has no \"server\""))
+                    .hint("for instance \"server redis://127.0.0.1:6379;\""))
+            }
+            (Some(first), Some(second)) => {
+                return Err(ConfigError::new(format!(
+                    "store \"{name}\" has both \"{first}\" and \"{second}\""
+                )))
+            }
+            (Some(_), None) => {}
+        }
+        if let Some(seeds) = cluster {
+            let (endpoint, cluster) = self.check_cluster(seeds)?;
+            store.cluster = Some(cluster);
+            return Ok(store.at(endpoint));
+        }
+        if self.read_from_replicas.is_some() {
+            return Err(ConfigError::new("\"read_from\" is for a \"cluster\" only"));
+        }
+        Ok(match server {
+            Some(server) => store.at(server),
+            None => store,
+        })
+    }
+
+    /// What a cluster cannot have.
+    fn check_cluster(
+        &self,
+        seeds: Vec<NodeAddress>,
+    ) -> Result<(Endpoint, ClusterConf), ConfigError> {
+        if self.database.is_some_and(|database| database != 0) {
+            return Err(ConfigError::new("a cluster has only database 0"));
+        }
+        if self.resolver.is_some() || self.resolver_timeout.is_some() {
+            return Err(ConfigError::new("\"resolver\" is of no use to a cluster").hint(
+                "the names of its nodes are resolved by the system, whenever one is connected to",
+            ));
+        }
+        let Some(first) = seeds.first() else {
+            return Err(ConfigError::new("\"cluster\" names no node"));
+        };
+        let address = Address::Host { host: first.host.to_string(), port: Some(first.port) };
+        let dialect = Dialect::Redis;
+        let endpoint = Endpoint { dialect, address, tls: false, username: None, database: None };
+        let read_from_replicas = self.read_from_replicas.unwrap_or(false);
+        Ok((endpoint, ClusterConf { seeds, read_from_replicas }))
+    }
+}
+
+/// A cluster is asked in threads, which have none of nginx's TLS.
+fn check_tls(store: &Store) -> Result<(), ConfigError> {
+    if store.cluster.is_none() || store.tls.is_none() {
+        return Ok(());
+    }
+    Err(ConfigError::new("a cluster cannot be spoken to over TLS")
+        .hint("it is asked in threads, which would need a second TLS library beside nginx's; write \"ssl off\""))
 }
 
 /// Finds the row of a directive of the block and runs its setter.
@@ -162,12 +289,53 @@ unsafe extern "C" fn set(
     }
 }
 
-fn fill<T>(field: &mut Option<T>, value: T) -> Result<(), ConfigError> {
+pub(super) fn fill<T>(field: &mut Option<T>, value: T) -> Result<(), ConfigError> {
     once(field.replace(value).is_none())
 }
 
 fn set_server(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
     fill(&mut block.server, Endpoint::parse(d.args[0])?)
+}
+
+fn set_sentinel(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_sentinel(d, &mut block.sentinel)
+}
+
+fn set_sentinel_username(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_username(d, &mut block.sentinel)
+}
+
+fn set_sentinel_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_password_file(d, &mut block.sentinel)
+}
+
+fn set_sentinel_ssl(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    sentinel_block::set_ssl(d, &mut block.sentinel)
+}
+
+fn set_cluster(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let mut seeds: Vec<NodeAddress> = Vec::with_capacity(d.args.len());
+    for text in &d.args {
+        let seed = NodeAddress::seed(text)?;
+        if seeds.contains(&seed) {
+            return Err(ConfigError::new(format!("duplicate node \"{seed}\"")));
+        }
+        seeds.push(seed);
+    }
+    fill(&mut block.cluster, seeds)
+}
+
+fn set_read_from(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let replicas = match d.args[0] {
+        "master" => false,
+        "replica" => true,
+        other => {
+            return Err(ConfigError::new(format!(
+                "\"{other}\" is neither \"master\" nor \"replica\""
+            )))
+        }
+    };
+    fill(&mut block.read_from_replicas, replicas)
 }
 
 fn set_username(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
@@ -182,14 +350,8 @@ fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError>
 }
 
 fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
-    let (content, name) = files::read_secret(d, d.args[0])?;
-    let Some(password) = files::password(&content) else {
-        return Err(ConfigError::new(format!("\"{name}\" is empty")));
-    };
-    if password.contains(&b'\n') {
-        return Err(ConfigError::new(format!("\"{name}\" has more than one line")));
-    }
-    fill_password(block, password)?;
+    let (password, name) = files::read_password(d, d.args[0])?;
+    fill_password(block, &password)?;
     fill(&mut block.password_file, name)
 }
 
@@ -283,7 +445,7 @@ fn time(d: &Directive) -> Result<u64, ConfigError> {
     }
 }
 
-fn number(d: &Directive, min: u64, max: u64) -> Result<u64, ConfigError> {
+pub(super) fn number(d: &Directive, min: u64, max: u64) -> Result<u64, ConfigError> {
     match d.args[0].parse::<u64>() {
         Ok(number) if (min..=max).contains(&number) => Ok(number),
         _ => {

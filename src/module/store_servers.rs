@@ -1,7 +1,9 @@
 //! The servers of a store on nginx's event loop: which one is asked, over which connections, and the watch for
 //! those that are down.
 
-use core::cell::{Cell, OnceCell, Ref, RefCell};
+mod master;
+
+use core::cell::{Cell, OnceCell, RefCell};
 use core::ptr;
 use std::rc::Rc;
 
@@ -11,13 +13,18 @@ use nginx_sys::{
 };
 use ngx::ngx_log_error;
 
+use self::master::Master;
 use super::address::Target;
 use super::client::Client;
 use super::connection::Connection;
+use super::credentials::Credentials;
 use super::event::{now, Event};
-use super::files;
 use super::lookup::{failed, Lookup};
 use super::store::{Limits as StoreLimits, Store};
+use super::tls::Tls;
+use super::touches::Touches;
+use crate::store::ability::{Abilities, Feature};
+use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
 use crate::store::resp;
@@ -34,28 +41,30 @@ pub(super) struct StoreServers {
     targets: RefCell<Vec<Rc<Target>>>,
     servers: RefCell<Servers>,
     connections: RefCell<Vec<Vec<Rc<Connection>>>>,
-    login: RefCell<Login>,
-    password_file: Option<String>,
-    /// When the password file was read last, in ms, and whether the log was told that it cannot be.
-    password_read: Cell<Option<u64>>,
-    said_unreadable: Cell<bool>,
+    dialect: Dialect,
+    credentials: Credentials,
+    tls: Option<Rc<Tls>>,
     limits: StoreLimits,
     resolver: *mut ngx_resolver_t,
     log: *mut ngx_log_t,
     /// nginx's own lines about each failed connect would repeat what we say once.
     quiet_log: Box<ngx_log_t>,
     probe: OnceCell<Event>,
-    /// The servers know no `PEXPIRE … GT` (before Redis 7).
-    no_longer: Cell<bool>,
-    /// A refused touch was named in the log.
-    said_untouched: Cell<bool>,
+    abilities: Cell<Abilities>,
+    touches: Touches,
     /// By server: it takes no writes, as far as is known, and whether the log was told.
     read_only: RefCell<TriedSet>,
     said_read_only: RefCell<TriedSet>,
+    master: Master,
 }
 
-/// A worker reads the password file again after this time at the earliest, in ms.
-const REREAD_AFTER: u64 = 10_000;
+/// What tells the servers of a store from the Sentinels that name one of them.
+pub(super) struct Conf {
+    pub(super) targets: Vec<Target>,
+    pub(super) servers: Servers,
+    pub(super) credentials: Credentials,
+    pub(super) tls: Option<Rc<Tls>>,
+}
 
 impl StoreServers {
     /// The servers of a store in this worker.
@@ -64,30 +73,48 @@ impl StoreServers {
         client: &'static Client,
         log: *mut ngx_log_t,
     ) -> &'static Self {
+        let (credentials, tls) = (Credentials::of(store, log), store.tls.clone());
+        let (targets, servers) = match &store.sentinels {
+            Some(_) => (Vec::new(), Servers::none_yet()),
+            None => (store.targets(), Servers::new(store.servers())),
+        };
+        let servers = Self::new(store, Conf { targets, servers, credentials, tls }, client, log);
+        if let Some(sentinels) = &store.sentinels {
+            servers.follow(sentinels, store);
+        }
+        servers
+    }
+
+    /// Servers that are not asked anything yet.
+    pub(super) fn new(
+        store: &Store,
+        conf: Conf,
+        client: &'static Client,
+        log: *mut ngx_log_t,
+    ) -> &'static Self {
         // SAFETY: a worker's log is a valid structure, which is copied.
         let mut quiet_log = Box::new(unsafe { log.read() });
         quiet_log.log_level = NGX_LOG_ALERT as usize;
 
-        let targets = store.targets();
         let servers: &'static Self = Box::leak(Box::new(Self {
             client,
             store: store.name.clone(),
-            servers: RefCell::new(Servers::new(store.servers())),
-            connections: RefCell::new(vec![Vec::new(); targets.len()]),
-            targets: RefCell::new(targets.into_iter().map(Rc::new).collect()),
-            login: RefCell::new(store.login()),
-            password_file: store.password_file.clone(),
-            password_read: Cell::new(None),
-            said_unreadable: Cell::new(false),
+            dialect: store.dialect(),
+            servers: RefCell::new(conf.servers),
+            connections: RefCell::new(vec![Vec::new(); conf.targets.len()]),
+            targets: RefCell::new(conf.targets.into_iter().map(Rc::new).collect()),
+            credentials: conf.credentials,
+            tls: conf.tls,
             limits: store.limits,
             resolver: store.resolver(),
             log,
             quiet_log,
             probe: OnceCell::new(),
-            no_longer: Cell::new(false),
-            said_untouched: Cell::new(false),
+            abilities: Cell::default(),
+            touches: Touches::default(),
             read_only: RefCell::default(),
             said_read_only: RefCell::default(),
+            master: Master::default(),
         }));
         let probe = Event::new(on_probe, ptr::from_ref(servers).cast_mut().cast(), log);
         probe.set_cancelable(true);
@@ -103,8 +130,23 @@ impl StoreServers {
         resp::Limits { bulk: self.limits.max_size, other: self.limits.max_size.max(64 * 1024) }
     }
 
-    pub(super) fn login(&self) -> Ref<'_, Login> {
-        self.login.borrow()
+    /// What they speak.
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Who a new connection is.
+    pub(super) fn login(&self) -> Login {
+        let mut login = self.credentials.login().clone();
+        if !self.may_have(Feature::Name) {
+            login.client_name = None;
+        }
+        login.tracking &= self.may_have(Feature::Tracking);
+        login
+    }
+
+    pub(super) fn tls(&self) -> Option<&Rc<Tls>> {
+        self.tls.as_ref()
     }
 
     pub(super) fn log(&self) -> *mut ngx_log_t {
@@ -146,6 +188,9 @@ impl StoreServers {
         loop {
             let picked = self.pick(&lookup.tried.borrow(), lookup.query.writes());
             let Some(server) = picked else {
+                if self.park(lookup) {
+                    return Ok(());
+                }
                 let known_down = !self.servers.borrow().is_up() && lookup.tries.get() == 0;
                 return Err(if known_down && last == Failure::NoServer {
                     Failure::Down
@@ -178,7 +223,7 @@ impl StoreServers {
         });
         let picked = asked.or_else(|| self.pick(&TriedSet::default(), true));
         if let Some(Ok(connection)) = picked.map(|server| self.connection(server, false)) {
-            connection.touch(key, ms, !self.no_longer.get());
+            connection.touch(key, ms, self.touches.longer());
         }
     }
 
@@ -213,7 +258,11 @@ impl StoreServers {
         }
     }
 
-    fn open(&'static self, server: usize, probe: bool) -> Result<Rc<Connection>, Failure> {
+    pub(super) fn open(
+        &'static self,
+        server: usize,
+        probe: bool,
+    ) -> Result<Rc<Connection>, Failure> {
         let connection = Connection::open(self, server, probe)?;
         if let Some(open) = self.connections.borrow_mut().get_mut(server) {
             open.push(Rc::clone(&connection));
@@ -262,6 +311,7 @@ impl StoreServers {
     /// A server failed for its own sake.
     pub(super) fn server_failed(&'static self, server: usize, failure: &Failure) {
         let went = self.servers.borrow_mut().failed(server, now(), random());
+        self.doubt_master(failure);
         let Some(went) = went else { return };
         if let Went::Down { store } = went {
             let (name, server) = (&self.store, self.name_of(server));
@@ -305,8 +355,9 @@ impl StoreServers {
         }
     }
 
-    pub(super) fn probe_failed(&'static self, server: usize) {
+    pub(super) fn probe_failed(&'static self, server: usize, failure: &Failure) {
         self.servers.borrow_mut().probe_failed(server, now(), random());
+        self.doubt_master(failure);
         self.probe();
     }
 
@@ -338,40 +389,9 @@ impl StoreServers {
         spare.iter().for_each(Connection::retire);
     }
 
-    /// The server did not take the password: whether the file now has another one.
+    /// The server did not take the password: whether there is another one now.
     pub(super) fn has_newer_password(&self, used: Option<&[u8]>) -> bool {
-        if self.login.borrow().password.as_deref() != used {
-            return true;
-        }
-        let Some(path) = &self.password_file else { return false };
-        if self.password_read.get().is_some_and(|last| now() < last + REREAD_AFTER) {
-            return false;
-        }
-        self.password_read.set(Some(now()));
-        let name = &self.store;
-        match files::reread_password(path) {
-            Ok(Some(password)) if Some(password.as_slice()) != used => {
-                self.login.borrow_mut().password = Some(password);
-                ngx_log_error!(
-                    NGX_LOG_NOTICE,
-                    self.log,
-                    "session store \"{name}\": password read again from \"{path}\""
-                );
-                true
-            }
-            Ok(_) => false,
-            Err(error) => {
-                if !self.said_unreadable.replace(true) {
-                    ngx_log_error!(
-                        NGX_LOG_WARN,
-                        self.log,
-                        "session store \"{name}\": \"{path}\" cannot be read again ({error}), \
-                         a new password needs a reload"
-                    );
-                }
-                false
-            }
-        }
+        self.credentials.has_newer_password(used)
     }
 
     /// Writes go elsewhere from now on, where there is an elsewhere.
@@ -394,20 +414,55 @@ impl StoreServers {
         self.read_only.borrow_mut().remove(server);
     }
 
-    /// A server did not extend the life of a key.
-    pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
-        if error.code() == Code::ReadOnly {
-            self.note_read_only(server);
-        } else if longer && (error.is_wrong_arity() || error.code() == Code::Err) {
-            self.no_longer.set(true);
-        } else if !self.said_untouched.replace(true) {
+    /// Whether the servers may have a feature.
+    pub(super) fn may_have(&self, feature: Feature) -> bool {
+        self.abilities.get().may_have(feature)
+    }
+
+    /// A server answered where a feature was asked for.
+    pub(super) fn answered(&self, feature: Feature) {
+        self.know(|known| known.answered(feature));
+    }
+
+    /// A server closed the connection where a feature was asked for. Whether it may be as well without it.
+    pub(super) fn hung_up(&self, feature: Feature) -> bool {
+        self.know(|known| known.hung_up(feature))
+    }
+
+    /// A server closed a connection without an answer to anything.
+    pub(super) fn hung_up_anyway(&self) {
+        self.know(Abilities::hung_up_anyway);
+    }
+
+    /// A server answered a command.
+    pub(super) fn served(&self, server: usize) {
+        let mut lacking = None;
+        self.know(|known| known.served(|feature| lacking = Some(feature)));
+        if lacking == Some(Feature::Life) {
             let (name, server) = (&self.store, self.name_of(server));
             ngx_log_error!(
                 NGX_LOG_WARN,
                 self.log,
-                "session store \"{name}\" does not extend the life of sessions: {error}, server: {server}"
+                "session store \"{name}\": server closed the connection when asked for the life of a \
+                 session, which is not known from now on, nor extended, server: {server}"
             );
         }
+    }
+
+    fn know<T>(&self, learn: impl FnOnce(&mut Abilities) -> T) -> T {
+        let mut abilities = self.abilities.get();
+        let learnt = learn(&mut abilities);
+        self.abilities.set(abilities);
+        learnt
+    }
+
+    /// A server did not extend the life of a key.
+    pub(super) fn touch_refused(&self, server: usize, error: &ServerError, longer: bool) {
+        if error.code() == Code::ReadOnly {
+            return self.note_read_only(server);
+        }
+        let name = self.name_of(server);
+        self.touches.refused(self.log, &self.store, &name, error, longer);
     }
 
     /// Closes all connections and frees the servers.
@@ -418,13 +473,15 @@ impl StoreServers {
         let open: Vec<_> = self.connections.borrow().iter().flatten().map(Rc::clone).collect();
         open.iter().for_each(Connection::retire);
         drop(open);
+        // SAFETY: the caller vouches for it.
+        unsafe { self.stop_following() };
         // SAFETY: `start` leaked the box, and the caller vouches that this is its last use. Its event is
         // disarmed as it is dropped.
         drop(unsafe { Box::from_raw(ptr::from_ref(self).cast_mut()) });
     }
 }
 
-fn random() -> u32 {
+pub(super) fn random() -> u32 {
     ngx_random() as u32
 }
 

@@ -23,6 +23,11 @@ impl Breaker {
         Self { seen_down: now, wait: wait(0, random), probes: 0 }
     }
 
+    /// Of a server that is to be found well before it is asked: its probe is due at once.
+    pub fn unknown(now: u64) -> Self {
+        Self { seen_down: now, wait: 0, probes: 0 }
+    }
+
     /// A probe ended at `now` (ms) and the server is still down.
     pub fn still_down(&mut self, now: u64, random: u32) {
         self.probes = self.probes.saturating_add(1);

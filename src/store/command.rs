@@ -86,6 +86,11 @@ pub fn select(out: &mut Vec<u8>, database: u32) {
     number(out, database.into());
 }
 
+/// `ROLE`: whether the server is a master, a replica or a Sentinel.
+pub fn role(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*1\r\n$4\r\nROLE\r\n");
+}
+
 /// `CLIENT SETNAME name`: how the connection shows in the server's `CLIENT LIST`.
 pub fn client_setname(out: &mut Vec<u8>, name: &str) {
     encode(out, &[b"CLIENT", b"SETNAME", name.as_bytes()]);
@@ -110,9 +115,9 @@ fn header(out: &mut Vec<u8>, kind: u8, length: u64) {
 }
 
 /// The digits of `u64::MAX`.
-const DIGITS: usize = 20;
+pub(super) const DIGITS: usize = 20;
 
-fn decimal(mut value: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
+pub(super) fn decimal(mut value: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
     let mut first = DIGITS;
     for (at, digit) in digits.iter_mut().enumerate().rev() {
         *digit = b'0' + (value % 10) as u8;
@@ -148,7 +153,8 @@ mod tests {
     #[test]
     fn each_command_is_what_the_redis_crate_writes() {
         let key: &[u8] = b"PHPREDIS_SESSION:abc";
-        let cases: [(Vec<u8>, &[&[u8]]); 10] = [
+        let cases: [(Vec<u8>, &[&[u8]]); 11] = [
+            (written(role), &[b"ROLE"]),
             (written(|out| get(out, key)), &[b"GET", key]),
             (written(|out| pttl(out, key)), &[b"PTTL", key]),
             (written(|out| pexpire(out, key, 1)), &[b"PEXPIRE", key, b"1"]),

@@ -1,15 +1,19 @@
-//! What a fresh connection says before it serves: `AUTH`, `SELECT`, and for a probe a `GET`.
+//! What a fresh connection says before it serves: `AUTH`, `SELECT`, `ROLE` where only a master will do, and for a
+//! probe a `GET`.
 //!
 //! All of it is written at once and answered in order, so that a handshake takes one round trip. No lookup may be
-//! written behind it until it is done: after a refused `SELECT` it would read another database.
+//! written behind it until it is done: after a refused `SELECT` it would read another database. The connection's name
+//! comes last, since nobody waits for the reply to it.
 
 #![forbid(unsafe_code)]
 
 use std::fmt;
 
+use super::ability::Feature;
 use super::command;
 use super::error::{serves_nobody, Failure, Step};
 use super::resp::Reply;
+use super::role::{classify_role, Role};
 use super::server_error::ServerError;
 
 /// Who a connection is and which database it reads: what the handshake says.
@@ -25,6 +29,8 @@ pub struct Login {
     pub client_name: Option<String>,
     /// Whether the server is asked to say when what was read changes. One that cannot serves all the same.
     pub tracking: bool,
+    /// The server must be the master: a replica is not taken.
+    pub master_only: bool,
 }
 
 /// The password is not shown.
@@ -36,6 +42,7 @@ impl fmt::Debug for Login {
             .field("database", &self.database)
             .field("client_name", &self.client_name)
             .field("tracking", &self.tracking)
+            .field("master_only", &self.master_only)
             .finish()
     }
 }
@@ -46,7 +53,7 @@ const PROBE_KEY: &[u8] = b"session_redis_probe";
 /// A handshake under way: the replies that are still awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialogue {
-    awaited: [Option<Awaited>; 6],
+    awaited: [Option<Awaited>; 7],
     with_user: bool,
     resp3: bool,
     tracks: bool,
@@ -68,36 +75,66 @@ impl Dialogue {
     /// lookup, so that a server which is frozen, loads its data or lost its master does not count as up: some of
     /// these answer a `PING` nevertheless, and some proxies know none.
     pub fn begin(login: &Login, probe: bool, out: &mut Vec<u8>) -> Self {
-        let mut awaited = [None; 6];
+        let mut awaited = [None; 7];
         let user = login.username.as_deref();
         if user.is_some() || login.password.is_some() {
             command::auth(out, user, login.password.as_deref().unwrap_or_default());
             awaited[0] = Some(Awaited::Must(Step::Auth));
         }
-        if let Some(name) = &login.client_name {
-            command::client_setname(out, name);
-            awaited[1] = Some(Awaited::Name);
-        }
         if login.tracking {
             command::hello3(out);
             command::client_tracking(out);
-            awaited[2] = Some(Awaited::Hello);
-            awaited[3] = Some(Awaited::Tracking);
+            awaited[1] = Some(Awaited::Hello);
+            awaited[2] = Some(Awaited::Tracking);
         }
         if login.database != 0 {
             command::select(out, login.database);
-            awaited[4] = Some(Awaited::Must(Step::Select));
+            awaited[3] = Some(Awaited::Must(Step::Select));
+        }
+        if login.master_only {
+            command::role(out);
+            awaited[4] = Some(Awaited::Must(Step::Role));
         }
         if probe {
             command::get(out, PROBE_KEY);
             awaited[5] = Some(Awaited::Must(Step::Probe));
         }
+        if let Some(name) = &login.client_name {
+            command::client_setname(out, name);
+            awaited[6] = Some(Awaited::Name);
+        }
         Self { awaited, with_user: user.is_some(), resp3: false, tracks: false }
     }
 
-    /// Whether the connection may serve: every reply has come and none was a refusal.
+    /// Whether the connection may serve: every reply that matters has come and none was a refusal.
     pub fn is_done(&self) -> bool {
-        self.awaited.iter().all(Option::is_none)
+        self.awaited.iter().flatten().all(|awaited| *awaited == Awaited::Name)
+    }
+
+    /// Whether the next reply is one to the handshake.
+    pub fn awaits_reply(&self) -> bool {
+        self.next().is_some()
+    }
+
+    /// What the next reply is about, if the connection can do without.
+    pub fn awaited_feature(&self) -> Option<Feature> {
+        match self.next()? {
+            Awaited::Name => Some(Feature::Name),
+            Awaited::Hello | Awaited::Tracking => Some(Feature::Tracking),
+            Awaited::Must(_) => None,
+        }
+    }
+
+    /// The command whose reply is next, but for that of a probe.
+    pub fn awaited_step(&self) -> Option<Step> {
+        match self.next() {
+            Some(Awaited::Must(step)) if step != Step::Probe => Some(step),
+            _ => None,
+        }
+    }
+
+    fn next(&self) -> Option<Awaited> {
+        self.awaited.iter().find_map(|awaited| *awaited)
     }
 
     /// Whether the server says when what was read changes.
@@ -118,6 +155,15 @@ impl Dialogue {
             ) => Ok(()),
             (Some(Awaited::Must(Step::Auth | Step::Select)), Reply::Status) => Ok(()),
             (Some(Awaited::Must(step)), Reply::Error(error)) => self.refused(step, error),
+            (Some(Awaited::Must(Step::Role)), reply) => match classify_role(reply)? {
+                Role::Master => Ok(()),
+                Role::Replica => Err(Failure::Replica),
+                Role::Sentinel { .. } => Err(Failure::Unexpected),
+            },
+            // Refuses not the name, but whoever comes.
+            (Some(Awaited::Name), Reply::Error(error)) if serves_nobody(error.code()) => {
+                Err(Failure::Server(error))
+            }
             (Some(Awaited::Name), Reply::Status | Reply::Error(_)) => Ok(()),
             (Some(Awaited::Hello), Reply::Other(_)) => {
                 self.resp3 = true;
@@ -156,6 +202,7 @@ mod tests {
             database,
             client_name: None,
             tracking: false,
+            master_only: false,
         }
     }
 
@@ -199,7 +246,7 @@ mod tests {
             (
                 Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) },
                 true,
-                "AUTH pw CLIENT SETNAME nginx SELECT 3 GET session_redis_probe",
+                "AUTH pw SELECT 3 GET session_redis_probe CLIENT SETNAME nginx",
             ),
             (
                 Login { tracking: true, ..login(None, Some("pw"), 3) },
@@ -210,7 +257,7 @@ mod tests {
         for (login, probe, said) in cases {
             let (mut dialogue, words) = begin(&login, probe);
             assert_eq!(words, said);
-            while let Some(next) = dialogue.awaited.iter().flatten().next() {
+            while let Some(next) = dialogue.next() {
                 let reply = match next {
                     Awaited::Must(Step::Probe) => Reply::Null,
                     Awaited::Hello => Reply::Other(Value::Map(Vec::new())),
@@ -251,6 +298,28 @@ mod tests {
             assert!(dialogue.is_done());
             assert_eq!(dialogue.tracks(), tracks);
         }
+    }
+
+    #[test]
+    fn where_only_a_master_will_do_no_replica_is_taken() {
+        let master = Login { master_only: true, ..login(None, Some("pw"), 3) };
+        let (_, words) = begin(&master, true);
+        assert_eq!(words, "AUTH pw SELECT 3 ROLE GET session_redis_probe");
+        let role = |name: &str| {
+            let parts = vec![redis::Value::BulkString(name.into()), redis::Value::Int(1)];
+            let (mut dialogue, _) = begin(&master, false);
+            dialogue.take(Reply::Status).unwrap();
+            dialogue.take(Reply::Status).unwrap();
+            assert!(!dialogue.is_done());
+            let result = dialogue.take(Reply::Other(redis::Value::Array(parts)));
+            result.map(|()| dialogue.is_done())
+        };
+        assert_eq!(role("master"), Ok(true));
+        assert_eq!(role("slave"), Err(Failure::Replica));
+        assert_eq!(role("sentinel"), Err(Failure::Unexpected));
+        let noperm = "NOPERM this user has no permissions to run the 'role' command";
+        let failure = refused(&master, 2, noperm);
+        assert_eq!(failure, Some(Failure::Handshake { step: Step::Role, error: error(noperm) }));
     }
 
     #[test]
@@ -298,9 +367,33 @@ mod tests {
     #[test]
     fn a_server_that_knows_no_names_serves() {
         let named = Login { client_name: Some("nginx".into()), ..Login::default() };
-        let (mut dialogue, _) = begin(&named, false);
-        dialogue.take(Reply::Error(error("ERR unknown command 'CLIENT'"))).unwrap();
-        assert!(dialogue.is_done());
+        for text in ["ERR unknown command 'CLIENT'", "NOPERM this user has no permissions"] {
+            let (mut dialogue, _) = begin(&named, false);
+            assert!(dialogue.is_done() && dialogue.awaits_reply(), "nobody waits for it");
+            dialogue.take(Reply::Error(error(text))).unwrap();
+            assert!(!dialogue.awaits_reply());
+        }
+        for text in ["DENIED Redis is running in protected mode", "NOAUTH Authentication required."]
+        {
+            let (mut dialogue, _) = begin(&named, false);
+            let failure = dialogue.take(Reply::Error(error(text)));
+            assert_eq!(failure, Err(Failure::Server(error(text))));
+        }
+    }
+
+    #[test]
+    fn what_is_next_is_known() {
+        let named = Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) };
+        let (mut dialogue, _) = begin(&named, true);
+        let mut steps = Vec::new();
+        while dialogue.awaits_reply() {
+            steps.push((dialogue.awaits_name(), dialogue.awaited_step()));
+            let is_probe = steps.len() == 3;
+            dialogue.take(if is_probe { Reply::Null } else { Reply::Status }).unwrap();
+        }
+        let (auth, select) = ((false, Some(Step::Auth)), (false, Some(Step::Select)));
+        assert_eq!(steps, [auth, select, (false, None), (true, None)]);
+        assert_eq!((dialogue.awaits_name(), dialogue.awaited_step()), (false, None));
     }
 
     #[test]

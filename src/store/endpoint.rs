@@ -7,6 +7,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
+use super::dialect::Dialect;
 use crate::config::ConfigError;
 
 /// Where Redis listens unless told otherwise.
@@ -18,13 +19,19 @@ const LONGEST_PATH: usize = 107;
 /// The longest host name in bytes (RFC 1035, section 2.3.4).
 const LONGEST_HOST: usize = 255;
 
-const SCHEMES: &str = "known: redis://[user@]host[:port][/db], redis+unix:///path[?db=n]";
+const SCHEMES: &str =
+    "known: redis://[user@]host[:port][/db], rediss://… (TLS), redis+unix:///path[?db=n], \
+                       memcached://host[:port], memcached+unix:///path";
 
 /// A store's address and what else its url says. Equal urls are one store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
+    /// What is spoken there.
+    pub dialect: Dialect,
     /// Where it listens.
     pub address: Address,
+    /// Whether it is spoken to over TLS: `rediss://`.
+    pub tls: bool,
     /// The ACL user, decoded.
     pub username: Option<String>,
     /// The database, if the url names one.
@@ -38,7 +45,7 @@ pub enum Address {
     Host {
         /// A name in lower case, an IPv4 address, or an IPv6 address without brackets.
         host: String,
-        /// Never 0; without one [`DEFAULT_PORT`] unless it is an `upstream` block.
+        /// Never 0; without one [`Dialect::default_port`] unless it is an `upstream` block.
         port: Option<u16>,
     },
     /// The absolute path of a Unix socket.
@@ -50,33 +57,60 @@ pub fn is_url(argument: &str) -> bool {
     argument.contains("://")
 }
 
+impl Address {
+    /// Of `host`, `host:port` or `[IPv6 address]:port`.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_host(text).ok()
+    }
+}
+
 impl Endpoint {
-    /// Of `redis://[user@]host[:port][/db]` or `redis+unix:///path[?db=n]`; user and path percent-decoded (RFC 3986).
+    /// Of `redis://[user@]host[:port][/db]`, `rediss://…`, `redis+unix:///path[?db=n]` or the same of memcached, which has
+    /// neither users in a url nor databases nor TLS; user and path percent-decoded (RFC 3986).
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(ConfigError::new("not a store url").hint(SCHEMES));
         };
-        let is_unix = scheme.eq_ignore_ascii_case("redis+unix");
+        let known = |known: &str| scheme.eq_ignore_ascii_case(known);
+        let is_unix = known("redis+unix") || known("memcached+unix");
         if !(is_unix && rest.starts_with('/')) {
             refuse_password(scheme, rest)?;
         }
         if url.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(ConfigError::new("space or control character in a store url"));
         }
-        if is_unix {
-            Self::parse_unix(rest)
-        } else if scheme.eq_ignore_ascii_case("redis") {
-            Self::parse_tcp(rest)
-        } else {
-            Err(ConfigError::new(format!("unknown scheme \"{scheme}\" in a store url"))
-                .hint(SCHEMES))
+        let endpoint = match is_unix {
+            true => Self::parse_unix(rest)?,
+            false if known("redis") || known("rediss") || known("memcached") => {
+                Self::parse_tcp(scheme, rest)?
+            }
+            false => {
+                return Err(ConfigError::new(format!("unknown scheme \"{scheme}\" in a store url"))
+                    .hint(SCHEMES))
+            }
+        };
+        match known("memcached") || known("memcached+unix") {
+            true => endpoint.of_memcached(),
+            false => Ok(Self { tls: known("rediss"), ..endpoint }),
         }
     }
 
-    fn parse_tcp(rest: &str) -> Result<Self, ConfigError> {
+    fn of_memcached(self) -> Result<Self, ConfigError> {
+        if self.username.is_some() {
+            return Err(ConfigError::new("a memcached:// store url takes no user")
+                .hint("write \"username\" and \"password_file\" beside \"server\""));
+        }
+        Dialect::Memcached.check(None, false, self.database.is_some())?;
+        Ok(Self { dialect: Dialect::Memcached, ..self })
+    }
+
+    fn parse_tcp(scheme: &str, rest: &str) -> Result<Self, ConfigError> {
         if rest.contains(['?', '#']) {
-            return Err(ConfigError::new("a redis:// store url takes no \"?\" and no \"#\"")
-                .hint("write the database as \"/n\" behind the host"));
+            let scheme = scheme.to_ascii_lowercase();
+            return Err(ConfigError::new(format!(
+                "a {scheme}:// store url takes no \"?\" and no \"#\""
+            ))
+            .hint("write the database as \"/n\" behind the host"));
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (username, host) = match authority.rsplit_once('@') {
@@ -87,7 +121,8 @@ impl Endpoint {
             "" => None,
             number => Some(parse_database(number)?),
         };
-        Ok(Self { address: parse_host(host)?, username, database })
+        let address = parse_host(host)?;
+        Ok(Self { dialect: Dialect::Redis, address, tls: false, username, database })
     }
 
     fn parse_unix(rest: &str) -> Result<Self, ConfigError> {
@@ -104,7 +139,8 @@ impl Endpoint {
                 )
             }
         };
-        Ok(Self { address: Address::Unix(parse_path(path)?), username: None, database })
+        let address = Address::Unix(parse_path(path)?);
+        Ok(Self { dialect: Dialect::Redis, address, tls: false, username: None, database })
     }
 }
 
@@ -216,13 +252,14 @@ fn percent_decoded(text: &str) -> Option<String> {
 /// The url, as [`Endpoint::parse`] reads it.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.dialect.scheme();
         match &self.address {
             Address::Unix(path) => {
-                write!(f, "redis+unix://{}", PercentEncoded { text: path, also_kept: b"/" })?;
+                write!(f, "{scheme}+unix://{}", PercentEncoded { text: path, also_kept: b"/" })?;
                 self.database.map_or(Ok(()), |database| write!(f, "?db={database}"))
             }
             host => {
-                f.write_str("redis://")?;
+                write!(f, "{scheme}{}://", if self.tls { "s" } else { "" })?;
                 if let Some(user) = &self.username {
                     write!(f, "{}@", PercentEncoded { text: user, also_kept: b"" })?;
                 }
@@ -290,13 +327,37 @@ mod tests {
             ("redis://[2001:DB8::1]", host("2001:db8::1", None), None, None),
             ("redis://web@h/4294967295", host("h", None), Some("web"), Some(u32::MAX)),
             ("redis://web%40eu%2F1@[::1]", host("::1", None), Some("web@eu/1"), None),
+            (
+                "rediss://web@redis.example.com:6380/2",
+                host("redis.example.com", Some(6380)),
+                Some("web"),
+                Some(2),
+            ),
+            ("rediss://[::1]", host("::1", None), None, None),
             ("redis+unix:///run/redis.sock", Address::Unix("/run/redis.sock".into()), None, None),
             ("redis+unix:///a%20b?db=3", Address::Unix("/a b".into()), None, Some(3)),
             ("redis+unix:///run/r:1@x", Address::Unix("/run/r:1@x".into()), None, None),
         ];
         for (url, address, username, database) in cases {
             let username = username.map(str::to_owned);
-            assert_eq!(Endpoint::parse(url), Ok(Endpoint { address, username, database }), "{url}");
+            let tls = url.starts_with("rediss:");
+            let endpoint = Endpoint { dialect: Dialect::Redis, address, tls, username, database };
+            assert_eq!(Endpoint::parse(url), Ok(endpoint), "{url}");
+        }
+    }
+
+    #[test]
+    fn urls_of_memcached_are_read() {
+        for (url, address) in [
+            ("memcached://127.0.0.1", host("127.0.0.1", None)),
+            ("Memcached://H:11211/", host("h", Some(11211))),
+            ("memcached://[::1]:11211", host("::1", Some(11211))),
+            ("memcached+unix:///run/memcached.sock", Address::Unix("/run/memcached.sock".into())),
+        ] {
+            let dialect = Dialect::Memcached;
+            let endpoint =
+                Endpoint { dialect, address, tls: false, username: None, database: None };
+            assert_eq!(Endpoint::parse(url), Ok(endpoint), "{url}");
         }
     }
 
@@ -335,8 +396,15 @@ mod tests {
     fn mistakes_are_named() {
         let cases = [
             ("http://h", "unknown scheme \"http\" in a store url"),
-            ("rediss://h", "unknown scheme \"rediss\" in a store url"),
-            ("memcached://h", "unknown scheme \"memcached\" in a store url"),
+            ("redisss://h", "unknown scheme \"redisss\" in a store url"),
+            ("rediss+unix:///h", "unknown scheme \"rediss+unix\" in a store url"),
+            ("rediss://h/x", "database in a store url must be a number"),
+            ("memcacheds://h", "unknown scheme \"memcacheds\" in a store url"),
+            ("memcached://h/0", "memcached has no databases"),
+            ("memcached+unix:///a?db=1", "memcached has no databases"),
+            ("memcached://web@h", "a memcached:// store url takes no user; write \"username\""),
+            ("memcached://h?x", "a memcached:// store url takes no \"?\""),
+            ("memcached://", "no host in a store url"),
             ("://h", "unknown scheme \"\" in a store url"),
             ("h:6379", "not a store url"),
             ("", "not a store url"),
@@ -423,10 +491,22 @@ mod tests {
             port in proptest::option::of(1..=u16::MAX),
             path in "/[ -~]{0,30}[a-z]",
             database: Option<u32>,
+            tls: bool,
         ) {
-            for (address, username) in [(host(&name, port), user), (Address::Unix(path), None)] {
-                let endpoint = Endpoint { address, username, database };
+            for (address, username, tls) in
+                [(host(&name, port), user, tls), (Address::Unix(path), None, false)]
+            {
+                let endpoint =
+                    Endpoint { dialect: Dialect::Redis, address, tls, username, database };
                 // A space is written as %20, so that even such a path is read again.
+                prop_assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint.clone()));
+                let endpoint = Endpoint {
+                    dialect: Dialect::Memcached,
+                    tls: false,
+                    username: None,
+                    database: None,
+                    ..endpoint
+                };
                 prop_assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint));
             }
         }
@@ -442,7 +522,9 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_a_url_or_a_mistake(text in "(redis|redis[+]unix)?(://)?[!-~ ä]{0,20}") {
+        fn any_text_is_a_url_or_a_mistake(
+            text in "((rediss?|memcached)([+]unix)?)?(://)?[!-~ ä]{0,20}",
+        ) {
             let _ = Endpoint::parse(&text);
         }
     }

@@ -4,8 +4,10 @@
 
 use std::{fmt, io};
 
+use super::memcached::reader::ProtocolError as MemcachedError;
 use super::resp::ProtocolError;
 use super::server_error::{Code, ServerError};
+use super::tls::TlsFailure;
 
 /// Why the store did not answer a command, as the log says it.
 ///
@@ -31,16 +33,34 @@ pub enum Failure {
         /// With which words.
         error: ServerError,
     },
+    /// The server closed a fresh connection when it was sent this: it does not know the command.
+    HungUp(Step),
+    /// What came is not memcached's protocol.
+    Memcached(MemcachedError),
+    /// No Sentinel names the master.
+    NoMaster,
+    /// What was asked as a Sentinel is none.
+    NoSentinel,
     /// Every server that is not down has been tried.
     NoServer,
     /// What came is not RESP.
     Protocol(ProtocolError),
     /// `max_pending` lookups are in flight.
     QueueFull,
+    /// The server must be the master, and is a replica.
+    Replica,
     /// The server refused the command.
     Server(ServerError),
+    /// The one server that has the key is known to be down; it was not asked.
+    ServerDown,
     /// No answer within `timeout`.
     Timeout,
+    /// No server of the cluster serves the key's slot.
+    Uncovered,
+    /// TLS did not come about, or broke.
+    Tls(TlsFailure),
+    /// A fresh connection without TLS was ended before a single byte came: `errno`, 0 where the server closed it.
+    Unanswered(i32),
     /// A reply of a type that the command never has: replies and commands no longer belong together.
     Unexpected,
     /// The server's name has no address.
@@ -56,6 +76,8 @@ pub enum Step {
     Auth,
     /// The `GET` of a probe.
     Probe,
+    /// `ROLE`.
+    Role,
     /// `SELECT`.
     Select,
 }
@@ -64,7 +86,11 @@ impl Failure {
     /// Whether the same server may be asked again over a fresh connection, provided that the one that failed was a
     /// reused one: it may have been closed as idle while the command was under way.
     pub fn is_retryable_on_fresh_connection(&self) -> bool {
-        matches!(self, Self::Broken(_) | Self::Closed)
+        match self {
+            Self::Broken(_) | Self::Closed => true,
+            Self::Tls(failure) => failure.is_break(),
+            _ => false,
+        }
     }
 
     /// Whether another server of the store may be asked: this one cannot serve now, and the deadline has not passed.
@@ -81,12 +107,23 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::HungUp(_)
+            | Self::Memcached(_)
+            | Self::NoSentinel
             | Self::Protocol(_)
+            | Self::Replica
             | Self::Timeout
+            | Self::Tls(_)
+            | Self::Unanswered(_)
             | Self::Unexpected
             | Self::Unresolved
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull => false,
+            Self::Down
+            | Self::NoMaster
+            | Self::NoServer
+            | Self::QueueFull
+            | Self::ServerDown
+            | Self::Uncovered => false,
             Self::Server(error) => serves_nobody(error.code()),
         }
     }
@@ -100,12 +137,23 @@ impl Failure {
             | Self::Connect(_)
             | Self::ConnectTimeout
             | Self::Handshake { .. }
+            | Self::HungUp(_)
+            | Self::Memcached(_)
+            | Self::NoSentinel
             | Self::Protocol(_)
+            | Self::Replica
+            | Self::Tls(_)
+            | Self::Unanswered(_)
             | Self::Unexpected
             | Self::UsersUnknown => true,
-            Self::Down | Self::NoServer | Self::QueueFull | Self::Timeout | Self::Unresolved => {
-                false
-            }
+            Self::Down
+            | Self::NoMaster
+            | Self::NoServer
+            | Self::QueueFull
+            | Self::ServerDown
+            | Self::Timeout
+            | Self::Uncovered
+            | Self::Unresolved => false,
             Self::Server(error) => {
                 matches!(
                     error.code(),
@@ -118,6 +166,11 @@ impl Failure {
     /// Whether the server is a replica that takes no writes.
     pub fn is_read_only(&self) -> bool {
         matches!(self, Self::Server(error) if error.code() == Code::ReadOnly)
+    }
+
+    /// Whether the server does not know the command: it may be another kind of server.
+    pub fn is_unknown_command(&self) -> bool {
+        matches!(self, Self::Server(error) if error.is_unknown_command())
     }
 
     /// Whether the server did not take the password, so that the password file may have a newer one.
@@ -144,11 +197,26 @@ impl fmt::Display for Failure {
             Self::ConnectTimeout => f.write_str("connecting timed out"),
             Self::Down => f.write_str("store is down"),
             Self::Handshake { step, error } => write!(f, "server answered \"{error}\" to {step}"),
+            Self::NoMaster => f.write_str("no Sentinel names its master"),
+            Self::NoSentinel => f.write_str("server is not a Sentinel"),
             Self::NoServer => f.write_str("no live servers"),
+            Self::HungUp(step) => write!(f, "server closed the connection when sent {step}"),
+            Self::Memcached(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::Protocol(error) => write!(f, "server sent an invalid reply: {error}"),
             Self::QueueFull => f.write_str("too many lookups in flight"),
+            Self::Replica => f.write_str("server is a replica, not the master"),
             Self::Server(error) => write!(f, "server answered \"{error}\""),
+            Self::ServerDown => f.write_str("the server that has the key is down"),
             Self::Timeout => f.write_str("server timed out"),
+            Self::Uncovered => f.write_str("no server of the cluster serves the key's slot"),
+            Self::Tls(failure) => failure.fmt(f),
+            // What a server that expects TLS does to a client without it.
+            Self::Unanswered(0) => {
+                f.write_str("server closed the connection without a word, is it a TLS port?")
+            }
+            Self::Unanswered(errno) => {
+                write!(f, "connection broke ({}) before a word, is it a TLS port?", Errno(*errno))
+            }
             Self::Unexpected => f.write_str("server sent a reply of an unexpected type"),
             Self::Unresolved => f.write_str("server name could not be resolved"),
             Self::UsersUnknown => {
@@ -166,11 +234,18 @@ impl From<ProtocolError> for Failure {
     }
 }
 
+impl From<MemcachedError> for Failure {
+    fn from(error: MemcachedError) -> Self {
+        Self::Memcached(error)
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auth => "AUTH",
             Self::Probe => "GET",
+            Self::Role => "ROLE",
             Self::Select => "SELECT",
         })
     }
@@ -233,10 +308,25 @@ mod tests {
             (Failure::Connect(111), [n, y, y, y, n]),
             (Failure::ConnectTimeout, [n, y, y, y, n]),
             (Failure::Down, [n, n, n, n, n]),
+            (Failure::HungUp(Step::Select), [n, y, y, y, n]),
+            (Failure::Memcached(MemcachedError::Tail), [n, y, y, y, n]),
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),
             (Failure::QueueFull, [n, n, n, n, n]),
+            (Failure::ServerDown, [n, n, n, n, n]),
             (Failure::Timeout, [n, n, y, n, n]),
+            (Failure::Uncovered, [n, n, n, n, n]),
+            (Failure::Tls(TlsFailure::Broken("bad record mac".into())), [y, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Closed), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Handshake("no shared cipher".into())), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::NoCertificate), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::NotNamed("redis".into())), [n, y, y, y, n]),
+            (Failure::Tls(TlsFailure::Timeout), [n, y, y, y, n]),
+            (
+                Failure::Tls(TlsFailure::Untrusted { code: 10, reason: "expired".into() }),
+                [n, y, y, y, n],
+            ),
+            (Failure::Unanswered(0), [n, y, y, y, n]),
             (Failure::Unexpected, [n, y, y, y, n]),
             (Failure::Unresolved, [n, y, y, n, n]),
             (Failure::UsersUnknown, [n, y, y, y, n]),

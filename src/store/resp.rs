@@ -273,6 +273,22 @@ fn integer(line: &[u8]) -> Option<i64> {
     })
 }
 
+impl Reply<'_> {
+    /// The same, with its bytes copied out of the input.
+    pub fn into_owned(self) -> Reply<'static> {
+        match self {
+            Self::Bulk(value) => Reply::Bulk(Cow::Owned(value.into_owned())),
+            Self::Null => Reply::Null,
+            Self::Int(value) => Reply::Int(value),
+            Self::Status => Reply::Status,
+            Self::Error(error) => Reply::Error(error),
+            Self::TooLarge(bytes) => Reply::TooLarge(bytes),
+            Self::Push(value) => Reply::Push(value),
+            Self::Other(value) => Reply::Other(value),
+        }
+    }
+}
+
 impl From<Value> for Reply<'_> {
     fn from(value: Value) -> Self {
         match value {
@@ -302,6 +318,10 @@ impl fmt::Display for ProtocolError {
             Self::Number => f.write_str("invalid number"),
             Self::PushSize => f.write_str("out of band data is too large"),
             Self::Size => f.write_str("reply is over 512 MB"),
+            // ERROR and CLIENT_ERROR.
+            Self::Type(byte @ (b'C' | b'E')) => {
+                write!(f, "it begins with \"{}\", is it a memcached server?", char::from(*byte))
+            }
             Self::Type(byte @ b'!'..=b'~') => {
                 write!(f, "it begins with \"{}\", is it a Redis server?", char::from(*byte))
             }

@@ -7,6 +7,9 @@
 
 use std::fmt;
 
+use super::cluster::redirect::Redirect;
+use super::cluster::NodeAddress;
+
 /// An error reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerError {
@@ -58,7 +61,20 @@ pub enum Code {
 }
 
 /// The commands that this module sends: their names may be quoted in a text that is kept.
-const COMMANDS: [&str; 8] = ["auth", "client", "del", "get", "pexpire", "ping", "pttl", "select"];
+const COMMANDS: [&str; 12] = [
+    "auth",
+    "client",
+    "del",
+    "get",
+    "hgetall",
+    "pexpire",
+    "ping",
+    "pttl",
+    "role",
+    "select",
+    "sentinel",
+    "subscribe",
+];
 
 /// The longest text kept, in bytes.
 const LONGEST_TEXT: usize = 96;
@@ -96,6 +112,15 @@ impl ServerError {
             b"WRONGTYPE" => Code::WrongType,
             _ => Code::Other,
         };
+        let text = match code {
+            Code::Ask | Code::Moved => whole_redirect(text).unwrap_or_else(|| fit_for_log(text)),
+            _ => fit_for_log(text),
+        };
+        Self { code, text: text.into() }
+    }
+
+    /// Of an error whose kind is known.
+    pub(super) fn new(code: Code, text: &[u8]) -> Self {
         Self { code, text: fit_for_log(text).into() }
     }
 
@@ -104,10 +129,27 @@ impl ServerError {
         self.code
     }
 
+    /// Whether it is a slot that nobody serves, of a cluster that is well otherwise.
+    pub fn is_about_slot(&self) -> bool {
+        self.code == Code::ClusterDown && self.text.contains("slot")
+    }
+
     /// Whether the command had more or fewer arguments than this server knows: it is older than the command's form.
     pub fn is_wrong_arity(&self) -> bool {
         self.code == Code::Err && self.text.starts_with("ERR wrong number of arguments")
     }
+
+    /// Whether the server does not know the command: it is older, or another kind of server.
+    pub fn is_unknown_command(&self) -> bool {
+        self.code == Code::Err && self.text.starts_with("ERR unknown command")
+    }
+}
+
+/// A redirect says where to go: that must not be cut. None where it is not of a redirect's form.
+fn whole_redirect(text: &[u8]) -> Option<String> {
+    let text = str::from_utf8(text).ok()?;
+    let nobody = NodeAddress { host: "-".into(), port: 1 };
+    Redirect::parse(text, &nobody).map(|_| text.to_owned())
 }
 
 /// The code word and the text, as far as neither can hold an id, a key or a secret.
@@ -249,6 +291,23 @@ mod tests {
     }
 
     #[test]
+    fn a_redirect_keeps_its_address() {
+        for text in
+            ["MOVED 3999 10.100.100.100:16379", "ASK 1 node-1.redis.example.com:6379", "MOVED 1 :1"]
+        {
+            assert_eq!(parse(text).1, text);
+        }
+        assert_eq!(parse("MOVED 1 not'a:host").1, "MOVED 1 ...");
+    }
+
+    #[test]
+    fn a_slot_that_nobody_serves_is_told_from_a_cluster_that_is_down() {
+        assert!(ServerError::parse(b"CLUSTERDOWN Hash slot not served").is_about_slot());
+        assert!(!ServerError::parse(b"CLUSTERDOWN The cluster is down").is_about_slot());
+        assert!(!ServerError::parse(b"ERR slot").is_about_slot());
+    }
+
+    #[test]
     fn a_password_quoted_in_part_is_cut() {
         assert_eq!(parse("ERR bad 'it's a pass word").1, "ERR bad ...");
     }
@@ -258,13 +317,16 @@ mod tests {
         let error = ServerError::parse(b"ERR wrong number of arguments for 'pexpire' command");
         assert!(error.is_wrong_arity());
         assert!(!ServerError::parse(b"ERR syntax error").is_wrong_arity());
+        let text = b"ERR unknown command 'GET', with args beginning with: 'x' ";
+        assert!(ServerError::parse(text).is_unknown_command());
+        assert!(!error.is_unknown_command());
     }
 
     proptest! {
         #[test]
         fn any_bytes_give_a_short_printable_text(bytes: Vec<u8>) {
             let text = ServerError::parse(&bytes).to_string();
-            prop_assert!(text.len() <= LONGEST_TEXT);
+            prop_assert!(text.len() <= LONGEST_TEXT || text.starts_with("MOVED ") || text.starts_with("ASK "));
             prop_assert!(text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()));
         }
 

@@ -35,6 +35,15 @@ pub struct Servers {
     servers: Vec<Server>,
     /// The server that a probe is under way to.
     probed: Option<usize>,
+    used: Used,
+}
+
+/// Which of the servers matter: the others are neither asked nor probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Used {
+    All,
+    Nobody,
+    Only(usize),
 }
 
 /// A server changed its state, as the log says it, once.
@@ -73,6 +82,9 @@ pub struct TriedSet {
 }
 
 impl TriedSet {
+    /// Nobody.
+    pub const NONE: Self = Self { first: 0, others: Vec::new() };
+
     /// Notes a server as tried.
     pub fn insert(&mut self, server: usize) {
         match bit(server) {
@@ -129,17 +141,49 @@ struct Server {
 impl Servers {
     /// The servers of a store, all of them up.
     pub fn new(servers: Vec<ServerConf>) -> Self {
-        Self { servers: servers.into_iter().map(Server::new).collect(), probed: None }
+        Self {
+            servers: servers.into_iter().map(Server::new).collect(),
+            probed: None,
+            used: Used::All,
+        }
+    }
+
+    /// No server yet: [`Self::use_only`] adds them.
+    pub fn none_yet() -> Self {
+        Self { servers: Vec::new(), probed: None, used: Used::Nobody }
+    }
+
+    /// From now on this server alone is used, one that is not in the list being added to its end; nothing is
+    /// held against it from before. If `check` is a time in ms, it counts as down until a probe, due then, has
+    /// found it well.
+    pub fn use_only(&mut self, server: usize, check: Option<u64>) {
+        let server = server.min(self.servers.len());
+        let mut used = Server::new(ServerConf::default());
+        used.breaker = check.map(Breaker::unknown);
+        match self.servers.get_mut(server) {
+            Some(known) => *known = used,
+            None => self.servers.push(used),
+        }
+        self.probed = None;
+        self.used = Used::Only(server);
+    }
+
+    /// The server that alone is used.
+    pub fn only(&self) -> Option<usize> {
+        match self.used {
+            Used::Only(server) => Some(server),
+            Used::All | Used::Nobody => None,
+        }
     }
 
     /// Whether any server can be asked.
     pub fn is_up(&self) -> bool {
-        self.servers.iter().any(Server::is_up)
+        (0..self.servers.len()).any(|server| self.is_server_up(server))
     }
 
     /// Whether this server may be asked.
     pub fn is_server_up(&self, server: usize) -> bool {
-        self.servers.get(server).is_some_and(Server::is_up)
+        self.used.includes(server) && self.servers.get(server).is_some_and(Server::is_up)
     }
 
     /// The server to ask: the next of those that are up and not `tried`, backups only when no other is left.
@@ -149,7 +193,10 @@ impl Servers {
 
     /// A lookup failed for this server's sake, at `now` (ms). `random` spreads the probes of several workers.
     pub fn failed(&mut self, server: usize, now: u64, random: u32) -> Option<Went> {
-        let failed = self.servers.get_mut(server).filter(|server| server.is_up())?;
+        if !self.is_server_up(server) {
+            return None;
+        }
+        let failed = self.servers.get_mut(server)?;
         failed.count_failure(now);
         if failed.conf.max_fails == 0 || failed.fails < failed.conf.max_fails {
             return None;
@@ -170,6 +217,7 @@ impl Servers {
         }
         let store_up = self.is_up();
         let next = (self.servers.iter().enumerate())
+            .filter(|(at, _)| self.used.includes(*at))
             .filter_map(|(at, server)| Some((server.probe_due(store_up)?, at)))
             .min();
         match next {
@@ -214,6 +262,9 @@ impl Servers {
         let mut total = 0;
         let mut best: Option<(usize, i64)> = None;
         for (at, server) in self.servers.iter_mut().enumerate() {
+            if !self.used.includes(at) {
+                continue;
+            }
             if server.conf.backup != backup || !server.is_up() || tried.contains(at) {
                 continue;
             }
@@ -229,6 +280,16 @@ impl Servers {
         let (best, _) = best?;
         self.servers.get_mut(best)?.current_weight -= total;
         Some(best)
+    }
+}
+
+impl Used {
+    fn includes(self, server: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nobody => false,
+            Self::Only(used) => used == server,
+        }
     }
 }
 
@@ -268,7 +329,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    const NONE_TRIED: &TriedSet = &TriedSet { first: 0, others: Vec::new() };
+    const NONE_TRIED: &TriedSet = &TriedSet::NONE;
 
     fn server() -> ServerConf {
         ServerConf::default()
@@ -441,6 +502,30 @@ mod tests {
         assert_eq!(due(&mut servers), 42_000);
         assert_eq!(servers.probe(42_000), Probe::Now(1));
         assert_eq!(servers.probe_succeeded(1), Some(Went::Up { store: false }));
+    }
+
+    #[test]
+    fn one_server_alone_may_be_used() {
+        let mut servers = Servers::none_yet();
+        assert!(!servers.is_up());
+        assert_eq!(servers.probe(0), Probe::Nothing);
+        servers.use_only(0, None);
+        assert_eq!(picks(&mut servers, 2), [0, 0]);
+        assert_eq!(servers.failed(0, 0, 0), Some(Went::Down { store: true }));
+
+        servers.use_only(1, Some(10));
+        assert!(!servers.is_up(), "not before it is found well");
+        assert_eq!(servers.probe(10), Probe::Now(1), "the first is left alone");
+        assert_eq!(servers.probe_succeeded(1), Some(Went::Up { store: true }));
+        assert_eq!(picks(&mut servers, 2), [1, 1]);
+        assert_eq!(servers.failed(0, 11, 0), None, "nobody minds the first");
+        assert_eq!(servers.probe(u64::MAX), Probe::Nothing);
+
+        servers.use_only(0, None);
+        assert_eq!((servers.only(), picks(&mut servers, 2)), (Some(0), vec![0, 0]));
+        assert!(!servers.is_server_up(1));
+        servers.use_only(9, None);
+        assert_eq!(servers.only(), Some(2), "the end of the list");
     }
 
     #[test]

@@ -10,14 +10,16 @@ use experimental 'signatures';
 use IO::Socket::INET;
 use SessionRedis::Loop    qw(ask start_loop);
 use SessionRedis::Process qw(temp_dir);
+use Socket                qw(SO_RCVBUF SOL_SOCKET);
 
 # %how: to (port or path of the Redis), seed, and what is done to a chunk of bytes that arrived, each with its
 # probability from 0 to 1: delay, split (to single bytes), close, reset (both in the middle of the chunk), and
 # refuse (a new connection is closed at once). delay_time => [from, to] (s), split_every (s).
-# direction: both (default), request, reply.
+# direction: both (default), request, reply. receive: bytes that the system takes for it before it reads them.
 sub start ($class, %how) {
     my $self = bless { socket => temp_dir() . '/chaos.sock' }, $class;
     my $tcp = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1024) or die "proxy: $!\n";
+    setsockopt $tcp, SOL_SOCKET, SO_RCVBUF, $how{receive} if $how{receive};
     $self->{port}   = $tcp->sockport;
     $self->{remote} = start_loop(sub ($loop) { ChaosProxy::Server->new($loop, $tcp, $self->{socket}, %how)->answers });
     return $self;

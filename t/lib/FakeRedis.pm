@@ -30,7 +30,7 @@ sub start ($class, %how) {
     my $tcp  = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $how{port} // 0, ReuseAddr => 1)
         or die "fake Redis: $!\n";
     $self->{port} = $tcp->sockport;
-    $self->{remote} = start_loop(sub ($loop) { FakeRedis::Server->new($loop, $tcp, $self->{socket}, %how)->answers });
+    $self->{remote} = start_loop(sub ($loop) { "${class}::Server"->new($loop, $tcp, $self->{socket}, %how)->answers });
     return $self;
 }
 
@@ -199,7 +199,7 @@ sub read_commands ($self, $connection, $socket) {
     return $connection->{writer}->end if !$got;
     $self->{reads}++;
     while (1) {
-        my $words = eval { parse_command(\$connection->{in}) };
+        my $words = eval { $self->parse(\$connection->{in}) };
         if ($@) {
             $connection->{in} = '';
             return $connection->{writer}->add(error("ERR Protocol error: $@" =~ s/\n.*//sr), { close => 1 });
@@ -209,6 +209,9 @@ sub read_commands ($self, $connection, $socket) {
     }
     return;
 }
+
+# A command off the front of what came, as words.
+sub parse ($self, $in) { return parse_command($in) }
 
 sub obey ($self, $connection, $words) {
     my $name = uc $words->[0];

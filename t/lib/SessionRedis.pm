@@ -10,18 +10,21 @@ use experimental 'signatures';
 use ChaosProxy               ();
 use Exporter 'import';
 use FakeDns                  ();
+use FakeMemcached            ();
 use FakeRedis                ();
 use SessionRedis::Apps       qw(have_node have_php start_node start_php);
+use SessionRedis::Cluster    ();
 use SessionRedis::Http       qw(header http http2 leave many open_connection raw_http read_response request_bytes);
+use SessionRedis::Memcached  ();
 use SessionRedis::Nginx      qw(h2_listen nginx_test nginx_version);
 use SessionRedis::Process    qw(alive children freeze free_port have resident_kb stop temp_dir thaw wait_for);
 use SessionRedis::Redis      ();
 use SessionRedis::Sessions   qw(express_cookie fixture fixture_names store_fixture url_encode);
 
 our @EXPORT = qw(
-    alive chaos_proxy children express_cookie fake_dns fake_redis fixture fixture_names free_port freeze h2_listen have have_node
+    alive chaos_proxy children express_cookie fake_dns fake_memcached fake_redis fixture fixture_names free_port freeze h2_listen have have_node
     have_php header http http2 leave many nginx_test nginx_version open_connection quiet_logs raw_http read_response
-    request_bytes resident_kb start_nginx start_node start_php start_redis stop store_fixture temp_dir thaw url_encode
+    request_bytes resident_kb start_cluster start_memcached start_nginx start_node start_php start_redis stop store_fixture temp_dir thaw url_encode
     wait_for
 );
 
@@ -33,9 +36,27 @@ sub start_redis (%how) {
     return $redis;
 }
 
+# Nodes on ports of their own, which no block reaches.
+sub start_cluster (%how) {
+    return SessionRedis::Cluster->start(%how);
+}
+
 sub fake_redis (%how) {
     my $fake = FakeRedis->start(%how);
     publish($fake, $how{env} // 'FAKE');
+    return $fake;
+}
+
+# A memcached, $TEST_NGINX_MEMCACHED_PORT and $TEST_NGINX_MEMCACHED_SOCKET, and one that follows a script.
+sub start_memcached (%how) {
+    my $memcached = SessionRedis::Memcached->start(%how);
+    publish($memcached, $how{env} // 'MEMCACHED');
+    return $memcached;
+}
+
+sub fake_memcached (%how) {
+    my $fake = FakeMemcached->start(%how);
+    publish($fake, $how{env} // 'FAKE_MEMCACHED');
     return $fake;
 }
 

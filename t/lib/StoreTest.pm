@@ -34,13 +34,14 @@ sub put_sessions ($redis, $first, $last) {
     return;
 }
 
-# %how: url (of the store), store (more lines for its block), http, server (more lines), and what start_nginx takes.
+# %how: url (of the store), or where (the line that says so), store (more lines for its block), http, server (more lines), and what start_nginx takes.
 # Locations: /need requires a session, /pass does not, /fail does not but fails with the store, /ttl reads the life
 # left too and /touch extends it (both only with life => 1, since then all lookups read it), /plain has nothing to do with sessions, /logout ends one.
 sub session_nginx (%how) {
     my $backend = backend();
     my $store   = delete $how{store} // '';
     my $url     = delete $how{url};
+    my $where   = delete $how{where} // "server $url;";
     # What looks into each access to memory takes its time: a test that does not say how long gets more.
     if ($ENV{TEST_NGINX_USE_VALGRIND} || $ENV{SESSION_REDIS_SLOW}) {
         $store .= " $_ 3s;" for grep { $store !~ /\b(?<!_)$_\b/ } qw(timeout connect_timeout);
@@ -48,7 +49,7 @@ sub session_nginx (%how) {
     my $life    = delete $how{life};
     my $common  = "session_redis_set_header X-User \@user; proxy_pass http://127.0.0.1:$backend;";
     $how{http} = <<~"END" . ($how{http} // '');
-        session_redis_store s { server $url; $store }
+        session_redis_store s { $where $store }
         session_redis           s;
         session_redis_framework raw;
         session_redis_cookie    sid;

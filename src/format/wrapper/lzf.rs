@@ -6,7 +6,7 @@ use super::super::Reason;
 use super::Plain;
 
 /// What a value is made of, one after the other.
-enum Step<'r> {
+pub(super) enum Step<'r> {
     Literals(&'r [u8]),
     /// Bytes that stand so far back, again.
     Repeat {
@@ -45,7 +45,7 @@ pub(super) fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
 
 /// The layout of liblzf's `lzf_d.c`: a byte below 32 counts literals; else its three upper bits are the
 /// length of a repetition, of which 7 goes on in the next byte, its five lower ones begin the distance.
-fn step<'r>(rest: &mut &'r [u8]) -> Option<Step<'r>> {
+pub(super) fn step<'r>(rest: &mut &'r [u8]) -> Option<Step<'r>> {
     let control = usize::from(*rest.split_off_first()?);
     if control < 32 {
         return rest.split_off(..control + 1).map(Step::Literals);

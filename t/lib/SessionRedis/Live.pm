@@ -61,6 +61,7 @@ sub start_apps ($redis, %apps) {
 
 # Reads the sessions of applications that run, and checks each. By name:
 #   settings  text of nginx.conf that names the framework, or several: [...]
+#   store     the url of its store, where that is not the Redis
 #   port      where it listens; or fastcgi => the locations that run it, below nginx itself
 #   login, who, logout   its paths, where they are not /login, /who, /logout
 #   root      where the session's values stand, as a pointer; under, where they stand in $session_redis_json, if elsewhere
@@ -101,9 +102,11 @@ sub read_live ($redis, %apps) {
 
 sub location ($path, $settings, $app) {
     my $root = $app->{root} // '';
+    my $store = $app->{store} ? "session_redis $app->{store};" : '';
     my $user = defined $app->{user} ? 'session_redis_set_header X-User @user;' : '';
     return <<~"END";
         location = $path {
+            $store
             $settings
             session_redis_set_header X-User-Id       $root/user_id;
             session_redis_set_header X-User-Name     $root/user/name;
@@ -117,6 +120,7 @@ sub location ($path, $settings, $app) {
             proxy_pass http://backend;
         }
         location = $path/logout {
+            $store
             $settings
             session_redis_destroy;
         }

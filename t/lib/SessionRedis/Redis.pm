@@ -9,7 +9,6 @@ use experimental 'signatures';
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use SessionRedis::Process qw(alive free_port in_path spawn stop temp_dir wait_for);
-use SessionRedis::Resp    qw(command parse_reply);
 
 # %how: password (requirepass), users (list of ACL lines: "user web on >pw ~sess:* +get"), maxclients,
 # config (hash of other directives). Waits until it answers.
@@ -29,13 +28,22 @@ sub socket ($self) { return "$self->{dir}/redis.sock" }
 sub url      ($self, $database = 0) { return "redis://127.0.0.1:$self->{port}/$database" }
 sub unix_url ($self, $database = 0) { return 'redis+unix://' . $self->socket . "?db=$database" }
 
-# Runs a command as the superuser, and returns its reply: undef for null, a list for an array. Dies of an error.
+# Runs a command as the superuser, and returns its reply: undef for null, a list for an array. Dies of an error. The
+# connection is kept, and made anew where the server has ended it, as one does that becomes a replica.
 sub cmd ($self, @words) {
-    $self->{client} //= $self->client(password => $self->{password});
-    my $reply = eval { $self->{client}->cmd(@words) };
-    delete $self->{client} if $@ && !ref $@;
+    my $kept  = $self->{client};
+    my $reply = eval { $self->ask_once(@words) };
+    $reply = eval { $self->ask_once(@words) } if $kept && $@ =~ /\A(?:writing to Redis|Redis closed)/;
     die $@ if $@;
     return $reply;
+}
+
+sub ask_once ($self, @words) {
+    $self->{client} //= $self->client(password => $self->{password});
+    my $reply = eval { $self->{client}->cmd(@words) };
+    return $reply if !$@;
+    delete $self->{client} if !ref $@;
+    die $@;
 }
 
 # A connection of its own. %how: user, password, database.

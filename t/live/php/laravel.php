@@ -1,5 +1,5 @@
 <?php
-// Laravel's session in Redis behind its middleware for cookies, and its guard "web" that logs a user in; without the rest of
+// Laravel's session in Redis or memcached behind its middleware for cookies, and its guard "web" that logs a user in; without the rest of
 // the framework. ?do=login|who|logout
 use Illuminate\Auth\GenericUser;
 use Illuminate\Auth\SessionGuard;
@@ -25,15 +25,20 @@ foreach (['Auth', 'Cache', 'Config', 'Container', 'Cookie', 'Encryption', 'Http'
     require "Illuminate/$part/autoload.php";
 }
 
+$memcached = $_SERVER['MEMCACHED_PORT'] ?? null;
+ini_set('memcached.compression_threshold', '100');
 $app = new Container();
 Container::setInstance($app);
 $app->instance('config', new Repository([
     'session' => [
-        'driver' => 'redis', 'connection' => 'default', 'lifetime' => 120, 'expire_on_close' => false, 'cookie' => 'shop_session',
+        'driver' => $memcached ? 'memcached' : 'redis', 'connection' => 'default', 'lifetime' => 120, 'expire_on_close' => false, 'cookie' => 'shop_session',
         'path' => '/', 'domain' => null, 'secure' => false, 'http_only' => true, 'same_site' => 'lax', 'lottery' => [0, 100],
         'encrypt' => false,
     ],
-    'cache' => ['default' => 'redis', 'prefix' => 'shop_cache', 'stores' => ['redis' => ['driver' => 'redis', 'connection' => 'default']]],
+    'cache' => ['default' => 'redis', 'prefix' => 'shop_cache', 'stores' => [
+        'redis' => ['driver' => 'redis', 'connection' => 'default'],
+        'memcached' => ['driver' => 'memcached', 'servers' => [['host' => '127.0.0.1', 'port' => (int) $memcached, 'weight' => 100]]],
+    ]],
     'database' => ['redis' => [
         'client' => 'phpredis',
         'options' => ['prefix' => 'shop_database_'],

@@ -1,7 +1,8 @@
 <?php
-// The session of Symfony's http-foundation in Redis, with the token of a user whom its firewall "main" has let in.
+// The session of Symfony's http-foundation in Redis or memcached, with the token of a user whom its firewall "main" has let in.
 // ?do=login|who|logout
 use Symfony\Component\HttpFoundation\Session\Session;
+use Symfony\Component\HttpFoundation\Session\Storage\Handler\MemcachedSessionHandler;
 use Symfony\Component\HttpFoundation\Session\Storage\Handler\RedisSessionHandler;
 use Symfony\Component\HttpFoundation\Session\Storage\NativeSessionStorage;
 use Symfony\Component\Security\Core\Authentication\Token\UsernamePasswordToken;
@@ -10,9 +11,20 @@ use Symfony\Component\Security\Core\User\InMemoryUser;
 require 'Symfony/Component/HttpFoundation/autoload.php';
 require 'Symfony/Component/Security/Core/autoload.php';
 
-$redis = new Redis();
-$redis->connect($_SERVER['REDIS_SOCKET']);
-$session = new Session(new NativeSessionStorage([], new RedisSessionHandler($redis)));
+function handler()
+{
+    if (isset($_SERVER['MEMCACHED_PORT'])) {
+        ini_set('memcached.compression_threshold', '100');
+        $memcached = new Memcached();
+        $memcached->addServer('127.0.0.1', (int) $_SERVER['MEMCACHED_PORT']);
+        return new MemcachedSessionHandler($memcached);
+    }
+    $redis = new Redis();
+    $redis->connect($_SERVER['REDIS_SOCKET']);
+    return new RedisSessionHandler($redis);
+}
+
+$session = new Session(new NativeSessionStorage([], handler()));
 $session->start();
 switch ($_GET['do']) {
 case 'login':
