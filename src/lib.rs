@@ -9,6 +9,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod cache;
 pub mod config;
 pub mod explain;
 pub mod format;

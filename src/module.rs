@@ -20,6 +20,7 @@ mod files;
 mod handler;
 mod identify;
 mod lookup;
+mod near_cache;
 mod plan;
 mod pool;
 mod request;

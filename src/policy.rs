@@ -33,6 +33,8 @@ pub enum OnError {
     Pass,
     /// It is answered 503.
     Fail,
+    /// It goes on with what the near-cache still has; where that is nothing, as without the directive.
+    Stale,
 }
 
 /// The answer to a request.
@@ -93,7 +95,8 @@ impl OnError {
         match name {
             "pass" => Ok(Self::Pass),
             "fail" => Ok(Self::Fail),
-            _ => Err(unknown("way to go on", name, &["pass", "fail"])),
+            "stale" => Ok(Self::Stale),
+            _ => Err(unknown("way to go on", name, &["pass", "fail", "stale"])),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod kept;
 mod life;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::format::{Pipeline, Tried, Undecodable, Wanted};
 use crate::pointer::Pointer;
 
+pub use kept::{Excerpt, Header, KeptSession};
 pub use life::Life;
 
 /// What stands under a key.

@@ -297,7 +297,7 @@ my %mute = (
     'closed in mid-reply'   => { GET => ["\$20\r\n{\"user\"", { close => 1 }] },
     'reset in mid-reply'    => { GET => ["\$20\r\n{\"user\"", { reset => 1 }] },
     'no RESP'               => { GET => "HTTP/1.1 400 Bad Request\r\n\r\n" },
-    'a reply too many'      => { GET => [bulk(session_of(2)), bulk(session_of(3))] },
+    'a reply too many'      => { GET => bulk(session_of(2)) . bulk(session_of(3)) },
 );
 for my $what (sort keys %mute) {
     subtest $what => sub {

@@ -12,9 +12,11 @@ use super::cluster::Cluster;
 use super::connection::Connection;
 use super::event::{now, Event};
 use super::lookup::{failed, Carrier, Lookup, Query, Ticket};
+use super::near_cache::NearCache;
 use super::store::{Limits, Store};
 use super::store_servers::StoreServers;
 use super::throttle::Throttle;
+use crate::cache::{CacheStatus, Origin};
 use crate::policy::Status;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
@@ -33,6 +35,7 @@ pub(super) struct Client {
     /// The latest lookup of each key that is under way.
     flights: RefCell<HashMap<Rc<[u8]>, Rc<Lookup>>>,
     rest: OnceCell<Rest>,
+    cache: Option<NearCache>,
     unreadable: Throttle,
     seen: Seen,
 }
@@ -75,6 +78,7 @@ impl Client {
             deadlines: RefCell::default(),
             flights: RefCell::default(),
             rest: OnceCell::new(),
+            cache: store.cache.map(NearCache::new),
             unreadable: Throttle::default(),
             seen: Seen::default(),
         }));
@@ -97,16 +101,22 @@ impl Client {
         self.backend().map_or_else(|| "".into(), |backend| backend.name_of(server))
     }
 
+    /// What the store said before, where that is kept.
+    pub(super) fn cache(&self) -> Option<&NearCache> {
+        self.cache.as_ref()
+    }
+
     /// Begins a lookup, or joins one that is under way. It may be done when this returns.
-    pub(super) fn ask(&'static self, query: Query) -> Ticket {
+    pub(super) fn ask(&'static self, query: Query) -> (Ticket, CacheStatus) {
         if let Some(lookup) = self.flight(&query) {
-            return Ticket::of(&lookup);
+            return (Ticket::of(&lookup), CacheStatus::Shared);
         }
         let lookup = self.begin(query);
         if let (Query::Fetch { key, .. }, false) = (&lookup.query, lookup.is_done()) {
             self.flights.borrow_mut().insert(Rc::clone(key), Rc::clone(&lookup));
         }
-        Ticket::of(&lookup)
+        let cached = if self.cache.is_some() { CacheStatus::Miss } else { CacheStatus::Bypass };
+        (Ticket::of(&lookup), cached)
     }
 
     /// A lookup under way that a query may share.
@@ -136,9 +146,27 @@ impl Client {
 
     /// Extends the life of a key that this server has answered for; nobody waits for it.
     pub(super) fn touch(&self, key: &[u8], ms: u64, answered: Option<usize>) {
+        if let Some(cache) = &self.cache {
+            cache.forget(key);
+        }
         if let Some(backend) = self.backend() {
             backend.touch(key, ms, answered);
         }
+    }
+
+    /// Ends a lookup with what a server has said of it, and keeps that for others.
+    pub(super) fn answer(
+        &'static self,
+        lookup: &Rc<Lookup>,
+        outcome: Outcome,
+        ttl: Option<Ttl>,
+        server: usize,
+        origin: &Origin,
+    ) {
+        if let Some(cache) = &self.cache {
+            cache.keep(lookup, &outcome, ttl, server, origin);
+        }
+        self.end(lookup, outcome, ttl, Some(server));
     }
 
     /// Ends a lookup and goes on with the requests that wait for it.
@@ -179,7 +207,14 @@ impl Client {
                     flights.remove(key);
                 }
             }
-            Query::Delete { keys } => keys.iter().for_each(|key| drop(flights.remove(key))),
+            Query::Delete { keys } => {
+                for key in keys {
+                    flights.remove(key);
+                    if let Some(cache) = &self.cache {
+                        cache.forget(key);
+                    }
+                }
+            }
         }
     }
 

@@ -37,6 +37,7 @@ use super::lookup::{failed, Lookup};
 use super::store::{ClusterConf, Limits, Store};
 use super::throttle::Throttle;
 use super::touches::Touches;
+use crate::cache::Origin;
 use crate::store::cluster::batch::{Batch, Given};
 use crate::store::cluster::map::SlotMap;
 use crate::store::cluster::nodes::{Due, Nodes, Route};
@@ -361,7 +362,8 @@ impl Cluster {
             }
             (Errand::Part(part), fetched) => {
                 if part.is_last() {
-                    self.client.end(&part.lookup, fetched.into(), given.ttl, Some(node));
+                    let (outcome, unwatched) = (fetched.into(), Origin::default());
+                    self.client.answer(&part.lookup, outcome, given.ttl, node, &unwatched);
                 }
             }
         }

@@ -21,11 +21,12 @@ use super::lookup::{Carrier, Lookup, Query};
 use super::resolver;
 use super::store_servers::StoreServers;
 use super::tls::TlsLink;
+use crate::cache::Origin;
 use crate::store::ability::Feature;
 use crate::store::command;
 use crate::store::dialect::{Dialogue, Reader, Reply};
 use crate::store::error::{Failure, Step};
-use crate::store::fetched::{Fetched, Outcome, Ttl};
+use crate::store::fetched::{Changed, Fetched, Outcome, Ttl};
 use crate::store::role::{classify_role, Role};
 use crate::store::tls::TlsFailure;
 
@@ -33,6 +34,8 @@ use crate::store::tls::TlsFailure;
 const READ: usize = 32 * 1024;
 /// Reads in one turn of the loop, so that one large value does not hold up the worker.
 const READS: usize = 8;
+/// How often a connection is looked after, in ms: one that is dead without a sign tells of no change.
+const PING_EVERY: u64 = 1000;
 /// An output buffer larger than this is given back once it is empty.
 const SPARE: usize = 64 * 1024;
 
@@ -56,6 +59,8 @@ enum Slot {
         lookup: Rc<Lookup>,
         last: bool,
     },
+    /// Whether the server is still there.
+    Pinged,
     /// A touch; `longer` when it was sent in the form that never shortens.
     Touched {
         longer: bool,
@@ -99,6 +104,12 @@ pub(super) struct Connection {
     /// Lookups carried that somebody may wait for.
     waiting: Cell<usize>,
     flush: RefCell<Option<Event>>,
+    /// Of what it reads, where changes are told.
+    origin: RefCell<Origin>,
+    /// Looks whether it is still there while anything that it has read is kept.
+    watch_event: RefCell<Option<Event>>,
+    /// A ping is not answered yet.
+    pinged: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -142,9 +153,17 @@ impl Connection {
             late_since: Cell::new(None),
             waiting: Cell::new(0),
             flush: RefCell::new(None),
+            origin: RefCell::default(),
+            watch_event: RefCell::new(None),
+            pinged: Cell::new(false),
         });
         let data = Rc::as_ptr(&connection).cast_mut().cast::<c_void>();
         *connection.flush.borrow_mut() = Some(Event::new(on_flush, data, servers.log()));
+        if servers.client().cache().is_some() {
+            let watch = Event::new(on_watch, data, servers.log());
+            watch.set_cancelable(true);
+            *connection.watch_event.borrow_mut() = Some(watch);
+        }
         match connection.target() {
             Target::Address(address) => connection.connect(address)?,
             Target::Name(name) => resolver::begin(&connection, servers, name)?,
@@ -315,6 +334,10 @@ impl Connection {
         }
         if !is_done || self.state.get() != State::Handshake {
             return;
+        }
+        if self.dialogue.borrow().as_ref().is_some_and(Dialogue::tracks) {
+            self.servers.answered(Feature::Tracking);
+            *self.origin.borrow_mut() = Origin::watched();
         }
         self.state.set(State::Ready);
         self.stop_timer();
@@ -511,7 +534,7 @@ impl Connection {
             let reply = self.reader.borrow_mut().next(&mut input)?;
             match reply {
                 None => return Ok(()),
-                Some(reply) if reply.is_push() => {}
+                Some(reply) if reply.is_push() => self.told(reply),
                 Some(reply) if self.awaits_greeting() => {
                     if let Some(dialogue) = &mut *self.dialogue.borrow_mut() {
                         dialogue.take(reply)?;
@@ -522,6 +545,48 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// The server says something unasked.
+    fn told(&self, push: Reply<'_>) {
+        let (Some(changed), Some(cache)) = (push.changed(), self.servers.client().cache()) else {
+            return;
+        };
+        cache.changed(&changed);
+        // Of all lookups under way only the first may have been answered in part, and so before the change.
+        if let Some(Slot::Ttl(lookup)) = self.slots.borrow().front() {
+            let is_changed = match &changed {
+                Changed::All => true,
+                Changed::Keys(keys) => keys.iter().any(|key| key == lookup.query.key()),
+            };
+            if is_changed {
+                lookup.outdated.set(true);
+            }
+        }
+    }
+
+    /// Asks whether the server is still there, or gives it up if it did not answer the last time.
+    fn look_after(self: &Rc<Self>) {
+        let kept = self.servers.client().cache().is_some_and(|cache| !cache.is_empty());
+        if !kept || !self.origin.borrow().is_watched() {
+            return;
+        }
+        if self.pinged.replace(true) {
+            return self.fail(&Failure::Timeout);
+        }
+        command::ping(&mut self.output.borrow_mut().commands);
+        self.slots.borrow_mut().push_back(Slot::Pinged);
+        self.post_flush();
+        self.watch(PING_EVERY);
+    }
+
+    /// Looks after the connection in `ms`, if that is not to be done anyway.
+    fn watch(&self, ms: u64) {
+        if let Some(watch) = &*self.watch_event.borrow() {
+            if !watch.is_armed() {
+                watch.arm(ms);
+            }
+        }
     }
 
     /// Gives a reply to whom it belongs: the oldest command without one.
@@ -581,6 +646,10 @@ impl Connection {
                 }
                 Err(failure) => return self.refused(&lookup, failure),
             },
+            Slot::Pinged => {
+                reply.pong()?;
+                self.pinged.set(false);
+            }
             Slot::Touched { longer } => match reply.touched() {
                 Ok(()) => {
                     self.servers.note_writable(self.server);
@@ -619,7 +688,11 @@ impl Connection {
     }
 
     fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
-        self.servers.client().end(lookup, outcome, ttl, Some(self.server));
+        let origin = self.origin.borrow().clone();
+        if origin.is_watched() {
+            self.watch(PING_EVERY);
+        }
+        self.servers.client().answer(lookup, outcome, ttl, self.server, &origin);
     }
 
     /// The answer to a lookup that was given up.
@@ -709,8 +782,7 @@ impl Connection {
         }
         let dialogue = self.dialogue.borrow();
         let asked = match dialogue.as_ref() {
-            Some(dialogue) if dialogue.awaits_name() => Some(Feature::Name),
-            Some(dialogue) if dialogue.awaits_reply() => None,
+            Some(dialogue) if dialogue.awaits_reply() => dialogue.awaited_feature(),
             _ => self.slots.borrow().iter().find_map(|slot| match slot {
                 Slot::Ttl(_) => self.servers.dialect().may_lack_lives().then_some(Feature::Life),
                 Slot::Touched { longer: true } => Some(Feature::Longer),
@@ -731,8 +803,8 @@ impl Connection {
             return None;
         }
         let step = self.dialogue.borrow().as_ref().and_then(Dialogue::awaited_step)?;
-        // A server that hangs up at AUTH as the first word may want TLS; a database it may just not have.
-        (step != Step::Auth || self.heard.get()).then_some(Failure::HungUp(step))
+        // A server that hangs up at the first word may want TLS; a database it may just not have.
+        (step == Step::Select || self.heard.get()).then_some(Failure::HungUp(step))
     }
 
     /// The lookup that still waits for this reply, or for what came before it.
@@ -744,7 +816,7 @@ impl Connection {
                 let has_first = lookup.value.take().is_some();
                 (lookup, has_first)
             }
-            Slot::Deleted { .. } | Slot::Touched { .. } | Slot::Role => return None,
+            Slot::Deleted { .. } | Slot::Pinged | Slot::Touched { .. } | Slot::Role => return None,
         };
         (is_owed && lookup.is_carried_by(self)).then_some(lookup)
     }
@@ -796,8 +868,10 @@ impl Connection {
             unsafe { ngx_resolve_name_done(resolving) };
         }
         self.close_link();
-        // The handler of a posted flush must not find a freed object.
+        self.origin.borrow().lose();
+        // The handlers of events must not find a freed object.
         self.flush.take();
+        self.watch_event.take();
     }
 
     fn close_link(&self) {
@@ -932,6 +1006,11 @@ unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
     if let Err(failure) = connection.write() {
         connection.fail(&failure);
     }
+}
+
+unsafe extern "C" fn on_watch(event: *mut ngx_event_t) {
+    // SAFETY: as in `on_flush`.
+    unsafe { shared((*event).data) }.look_after();
 }
 
 unsafe extern "C" fn on_flush(event: *mut ngx_event_t) {

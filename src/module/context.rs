@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ngx::http::HttpModule;
-use serde_json::Value;
 
 use super::client::Client;
 use super::event::time_of_day;
@@ -15,10 +14,11 @@ use super::plan::{KeyRule, Plan};
 use super::pool;
 use super::request::Request;
 use super::SessionRedis;
+use crate::cache::CacheStatus;
 use crate::format::Undecodable;
 use crate::policy::Status;
 use crate::session::id::SessionId;
-use crate::stored::Stored;
+use crate::stored::{Excerpt, KeptSession, Stored};
 
 /// How far the request has come in the location that it is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(super) struct Context {
     pub(super) touched: Cell<bool>,
     /// Whether a hash is asked for, or a string.
     pub(super) asks_hash: Cell<bool>,
+    /// What the near-cache had to do with the outcome.
+    pub(super) cached: Cell<Option<CacheStatus>>,
     /// Strings and hashes were both asked for.
     pub(super) asked_again: Cell<bool>,
 }
@@ -57,9 +59,7 @@ pub(super) struct LookedUp {
     pub(super) plan: Rc<Plan>,
     pub(super) key: Rc<[u8]>,
     pub(super) status: Status,
-    pub(super) stored: Option<Rc<Stored>>,
-    /// Its decoded form, with the plan that said what of it was wanted.
-    pub(super) decoded: Option<(Rc<Value>, *const Plan)>,
+    pub(super) kept: Option<Rc<KeptSession>>,
     /// In ms; none where the key has no end or it was not asked for.
     pub(super) ttl: Option<u64>,
     pub(super) server: Option<usize>,
@@ -80,6 +80,7 @@ impl Context {
             injected: Cell::new(false),
             touched: Cell::new(false),
             asks_hash: Cell::new(false),
+            cached: Cell::new(None),
             asked_again: Cell::new(false),
         }
     }
@@ -114,10 +115,10 @@ impl Context {
     }
 
     /// The decoded session as far as the plan wants it. None where none was found.
-    pub(super) fn session(&self, plan: &Plan) -> Option<Rc<Value>> {
-        let mut result = self.result.borrow_mut();
-        let found = result.as_mut().filter(|result| result.status == Status::Found)?;
-        found.decode(plan).ok().flatten()
+    pub(super) fn session(&self, plan: &Plan) -> Option<Rc<Excerpt>> {
+        let result = self.result.borrow();
+        let found = result.as_ref().filter(|result| result.status == Status::Found)?;
+        found.read(plan).ok().flatten()
     }
 
     /// Whether the outcome at hand is that of a lookup by this plan.
@@ -136,7 +137,8 @@ impl Context {
 
     /// Asks the store. Whether the answer is there already.
     pub(super) fn ask(&self, client: &'static Client, query: Query) -> bool {
-        let ticket = client.ask(query);
+        let (ticket, cached) = client.ask(query);
+        self.cached.set(Some(cached));
         let is_done = ticket.answer().is_some();
         self.lookup.replace(Some(ticket));
         is_done
@@ -149,27 +151,18 @@ impl Context {
         self.status.set(Status::Pending);
         self.asks_hash.set(plan.hash.get());
         self.asked_again.set(false);
+        self.cached.set(None);
         *self.key.borrow_mut() = None;
     }
 }
 
 impl LookedUp {
-    /// Decodes what the plan wants, once. `None`: the session has ended, though it is stored.
-    pub(super) fn decode(&mut self, plan: &Plan) -> Result<Option<Rc<Value>>, Undecodable> {
-        let by = core::ptr::from_ref(plan);
-        if let Some((value, decoder)) = &self.decoded {
-            if *decoder == by {
-                return Ok(Some(Rc::clone(value)));
-            }
-        }
-        let Some(stored) = &self.stored else { return Ok(None) };
-        let session = self.plan.decoder.decode(stored, plan.wanted())?;
-        if session.is_over(time_of_day()) {
-            return Ok(None);
-        }
-        let value = Rc::new(session.value);
-        self.decoded = Some((Rc::clone(&value), by));
-        Ok(Some(value))
+    /// What the plan wants of the session. `None`: it has ended, though it is stored.
+    pub(super) fn read(&self, plan: &Plan) -> Result<Option<Rc<Excerpt>>, Undecodable> {
+        let Some(kept) = &self.kept else { return Ok(None) };
+        let decode = |stored: &Stored| self.plan.decoder.decode(stored, plan.wanted());
+        let excerpt = kept.excerpt(plan.name(), decode)?;
+        Ok((!excerpt.session.is_over(time_of_day())).then_some(excerpt))
     }
 }
 

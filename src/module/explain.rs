@@ -127,7 +127,7 @@ fn fetched<'a>(plan: &Plan, answer: &'a Answer, report: &mut Report) -> Option<&
         _ => None,
     };
     let stored = match &answer.outcome {
-        Outcome::Found(stored) => Some(&**stored),
+        Outcome::Found(session) => Some(session.stored()),
         Outcome::Missing => None,
         Outcome::WrongType => {
             report.bad("store", format!("{server}: {}", plan.decoder.shape));

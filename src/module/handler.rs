@@ -16,6 +16,7 @@ use nginx_sys::{
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf};
 use ngx::{ngx_log_debug, ngx_log_error};
 
+use super::conf::SetHeader;
 use super::context::{derive_key, Context, LookedUp, Progress};
 use super::identify::{has_cookie, hide_cookies, identify, Identified};
 use super::lookup::{Answer, Query, Ticket};
@@ -23,13 +24,14 @@ use super::plan::{Plan, Reading, Required};
 use super::request::Request;
 use super::store::Store;
 use super::SessionRedis;
-use crate::inject::{header_value, session_header, Unsafe};
+use crate::cache::CacheStatus;
+use crate::inject::{header_value, Unsafe};
 use crate::login::{at_login, Navigation};
-use crate::policy::{self, decide, Decision, Status};
+use crate::policy::{self, decide, Decision, OnError, Status};
 use crate::require::Condition;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
-use crate::stored::Shape;
+use crate::stored::{Excerpt, Shape};
 
 const OK: ngx_int_t = NGX_OK as ngx_int_t;
 const AGAIN: ngx_int_t = NGX_AGAIN as ngx_int_t;
@@ -98,7 +100,8 @@ pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t 
     let Some(context) = Context::of(r) else { return DECLINED };
 
     let session = context.session(&plan);
-    let facts = Facts { r, plan: &plan, session: session.as_deref() };
+    let session = session.as_ref().map(|excerpt| &excerpt.session.value);
+    let facts = Facts { r, plan: &plan, session };
     match decide(context.status.get(), plan.on_error, &plan.conditions, &facts) {
         Decision::Abstain => DECLINED,
         Decision::Admit => OK,
@@ -116,12 +119,12 @@ pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_in
     let r = unsafe { Request::from_raw(r) };
     let Some(plan) = plan(r).filter(|_| r.is_main()) else { return DECLINED };
     let (Some(extension), Some(context)) = (&plan.touch, Context::of(r)) else { return DECLINED };
-    let Some(session) = context.session(&plan).filter(|_| !context.touched.get()) else {
+    let Some(excerpt) = context.session(&plan).filter(|_| !context.touched.get()) else {
         return DECLINED;
     };
     let (left, server) =
         context.result.borrow().as_ref().map_or((None, None), |result| (result.ttl, result.server));
-    if let Some(life) = left.and_then(|left| extension.due(left, &session)) {
+    if let Some(life) = left.and_then(|left| extension.due(left, &excerpt.session.value)) {
         context.touched.set(true);
         if let Some(client) = plan.store.as_ref().and_then(|store| store.client()) {
             if let Some(key) = &*context.key.borrow() {
@@ -225,15 +228,27 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
         return Some(Asked::Settled(status));
     }
     context.result.take();
+    if let Some(status) = recall(r, context, plan) {
+        return Some(Asked::Settled(status));
+    }
     look_up(context, plan)?;
     context.progress.set(Progress::Waiting);
     Some(Asked::Waiting)
 }
 
+/// What the near-cache says.
+fn recall(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Status> {
+    let cache = plan.store.as_ref()?.client()?.cache()?;
+    let (answer, cached) = cache.fresh(context.key.borrow().as_ref()?)?;
+    context.cached.set(Some(cached));
+    take_in(r, context, plan, &answer)
+}
+
 fn look_up(context: &Context, plan: &Plan) -> Option<()> {
     let client = plan.store.as_ref().and_then(|store| store.client())?;
     let key = context.key.borrow().clone()?;
-    let query = Query::Fetch { key, hash: context.asks_hash.get(), ttl: plan.needs().ttl };
+    let ttl = plan.needs().ttl || client.cache().is_some();
+    let query = Query::Fetch { key, hash: context.asks_hash.get(), ttl };
     context.ask(client, query);
     Some(())
 }
@@ -241,7 +256,7 @@ fn look_up(context: &Context, plan: &Plan) -> Option<()> {
 /// Whether what was asked for as a string may be a hash, or the other way round: once a request.
 pub(super) fn asks_again(context: &Context, plan: &Plan, answer: &Answer) -> bool {
     let again = plan.decoder.shape == Shape::Any
-        && answer.outcome == Outcome::WrongType
+        && matches!(answer.outcome, Outcome::WrongType)
         && !context.asked_again.replace(true);
     if again {
         let hash = !context.asks_hash.get();
@@ -291,8 +306,7 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: &Answer) -> O
         plan: Rc::clone(plan),
         key: context.key.borrow().clone()?,
         status: Status::Error,
-        stored: None,
-        decoded: None,
+        kept: None,
         ttl: match answer.ttl {
             Some(Ttl::Left(ms)) => Some(ms),
             _ => None,
@@ -301,9 +315,9 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: &Answer) -> O
         elapsed: answer.elapsed,
     };
     result.status = match &answer.outcome {
-        Outcome::Found(stored) => {
-            result.stored = Some(Rc::clone(stored));
-            judge(store, &mut result, plan)
+        Outcome::Found(session) => {
+            result.kept = Some(Rc::clone(session));
+            judge(store, &result, plan)
         }
         Outcome::Missing => Status::Missing,
         Outcome::WrongType => undecodable(store, &plan.decoder.shape),
@@ -311,6 +325,9 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: &Answer) -> O
             undecodable(store, &format_args!("{bytes} bytes are more than \"max_size\""))
         }
         Outcome::Failed(failure) => {
+            if let Some(answer) = stand_in(context, plan) {
+                return take_in(r, context, plan, &answer);
+            }
             log_failure(r, store, answer.server, failure, "reading session from");
             Status::Error
         }
@@ -323,9 +340,20 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: &Answer) -> O
     Some(status)
 }
 
+/// What the near-cache still has for a store that fails, where that is allowed.
+fn stand_in(context: &Context, plan: &Plan) -> Option<Answer> {
+    if plan.on_error != Some(OnError::Stale) {
+        return None;
+    }
+    let cache = plan.store.as_ref()?.client()?.cache()?;
+    let answer = cache.stale(context.key.borrow().as_ref()?)?;
+    context.cached.set(Some(CacheStatus::Stale));
+    Some(answer)
+}
+
 /// What is stored is a session, one that has ended, or none.
-fn judge(store: &Store, result: &mut LookedUp, plan: &Plan) -> Status {
-    match result.decode(plan) {
+fn judge(store: &Store, result: &LookedUp, plan: &Plan) -> Status {
+    match result.read(plan) {
         Ok(Some(_)) => Status::Found,
         Ok(None) => Status::Missing,
         Err(error) => undecodable(store, &error),
@@ -370,10 +398,11 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
     context.progress.set(Progress::Settled);
     context.status.set(status);
     if status == Status::Found {
-        if let Some(session) = context.session(plan) {
-            if inject(r, context, plan, &session).is_none() {
+        if let Some(excerpt) = context.session(plan) {
+            if inject(r, context, plan, &excerpt).is_none() {
                 return INTERNAL;
             }
+            weigh(context, plan);
         }
     }
     if plan.hide_cookie && hide_cookies(r, plan).is_none() {
@@ -382,42 +411,61 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
     DECLINED
 }
 
-fn inject(r: Request, context: &Context, plan: &Plan, session: &serde_json::Value) -> Option<()> {
-    for (reading, index) in &plan.headers {
-        let header = plan.header(*index)?;
-        let value = match reading {
-            Reading::Session(pointer) => {
-                session_header(&pointer.select(session), header.join.as_deref(), header.encode)
-            }
-            Reading::User(user) => user.with(session, |found| {
-                let value = session_header(found, header.join.as_deref(), header.encode)?;
-                Ok(value.map(|value| Cow::Owned(value.into_owned())))
-            }),
-            other => match other.text(r, None).filter(|text| !text.is_empty()) {
-                Some(text) => header_value(text, header.encode).map(Some),
-                None => Ok(None),
-            },
-        };
-        let name = header.name.as_str();
-        let value = match value {
-            Ok(Some(value)) => value,
-            Ok(None) => continue,
-            Err(reason) => {
-                dropped(r, name, &reason);
-                continue;
-            }
-        };
-        if context.trusted.get() {
-            r.remove_headers(|other| other.name().eq_ignore_ascii_case(name.as_bytes()))?;
+/// What was read of a session for the first time is kept with it, and counts.
+fn weigh(context: &Context, plan: &Plan) {
+    let Some(cache) = plan.store.as_ref().and_then(|store| store.client()?.cache()) else { return };
+    if let Some(LookedUp { key, kept: Some(session), .. }) = &*context.result.borrow() {
+        if session.has_grown() {
+            cache.weigh(key);
         }
-        r.push_header(header.key.name, header.key.lowercase, &value)?;
-        context.injected.set(true);
+    }
+}
+
+/// Makes the headers, each from the session or from what its string stands for.
+fn inject(r: Request, context: &Context, plan: &Plan, excerpt: &Excerpt) -> Option<()> {
+    let kept = context.result.borrow().as_ref().and_then(|result| result.kept.clone())?;
+    let ready = kept.headers(excerpt, |session| plan.session_headers(session));
+    for ((reading, index), ready) in plan.headers.iter().zip(ready) {
+        let header = plan.header(*index)?;
+        match reading {
+            Reading::Session(_) | Reading::User(_) => {
+                push(r, context, header, ready.as_ref().map(Option::as_deref))?;
+            }
+            Reading::Text(_) | Reading::Template(_) => {
+                let text = reading.text(r, None).filter(|text| !text.is_empty());
+                let value = text.map(|text| header_value(text, header.encode)).transpose();
+                push(r, context, header, value.as_ref().map(Option::as_deref))?;
+            }
+        }
     }
     Some(())
 }
 
-fn dropped(r: Request, name: &str, reason: &Unsafe) {
-    ngx_log_error!(NGX_LOG_WARN, r.log(), "session_redis_set_header {name}: not sent, {reason}");
+fn push(
+    r: Request,
+    context: &Context,
+    header: &SetHeader,
+    value: Result<Option<&[u8]>, &Unsafe>,
+) -> Option<()> {
+    let name = header.name.as_str();
+    match value {
+        Ok(None) => return Some(()),
+        Ok(Some(value)) => {
+            if context.trusted.get() {
+                r.remove_headers(|other| other.name().eq_ignore_ascii_case(name.as_bytes()))?;
+            }
+            r.push_header(header.key.name, header.key.lowercase, value)?;
+            context.injected.set(true);
+        }
+        Err(reason) => {
+            ngx_log_error!(
+                NGX_LOG_WARN,
+                r.log(),
+                "session_redis_set_header {name}: not sent, {reason}"
+            );
+        }
+    }
+    Some(())
 }
 
 /// What a decision may ask about a request.

@@ -72,6 +72,8 @@ pub(super) struct Lookup {
     /// The first of two replies.
     pub(super) value: RefCell<Option<Outcome>>,
     answer: OnceCell<Rc<Answer>>,
+    /// The key has changed since the first of two replies: the answer is good, but not to be kept.
+    pub(super) outdated: Cell<bool>,
     /// By their place; those that left are gone from it.
     waiters: RefCell<Vec<Option<Waiter>>>,
 }
@@ -102,6 +104,7 @@ impl Lookup {
             carrier: RefCell::new(None),
             value: RefCell::new(None),
             answer: OnceCell::new(),
+            outdated: Cell::new(false),
             waiters: RefCell::default(),
         })
     }

@@ -21,6 +21,7 @@ use super::SessionRedis;
 use crate::config::ConfigError;
 use crate::format::{Pipeline, Wanted};
 use crate::framework::{Framework, Refresh, User};
+use crate::inject::session_header;
 use crate::pointer::{Pointer, Selected};
 use crate::policy::OnError;
 use crate::require::Condition;
@@ -28,7 +29,7 @@ use crate::session::cookie::Attributes;
 use crate::session::identity::Verifier;
 use crate::session::key::KeyForm;
 use crate::session::source::Source;
-use crate::stored::{Decoder, Shape};
+use crate::stored::{Decoder, Header, Shape};
 use crate::value;
 
 /// A location's plan.
@@ -232,6 +233,7 @@ impl Plan {
         let store = find_store(cf, main, conf)?;
         let route_only = conf.route.value().is_some_and(|route| route.kind == RouteKind::JvmRoute);
         check_require(cf, conf, core, store.is_some(), origin)?;
+        check_stale(conf, store.as_deref())?;
         if store.is_none() && !route_only {
             return Ok(None);
         }
@@ -369,6 +371,11 @@ impl Plan {
         Ok(Some(plan))
     }
 
+    /// A number that no other plan has.
+    pub(super) fn name(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
     /// Whether the store can have this key.
     pub(super) fn is_key(&self, key: &[u8]) -> bool {
         self.store.as_ref().is_none_or(|store| store.dialect().is_key(key))
@@ -411,6 +418,23 @@ impl Plan {
             pointers.extend(refresh.pointer());
         }
         Wanted::of(&pointers)
+    }
+
+    /// The headers that come of a session: one for each of the location's, none for those that come of anything else.
+    pub(super) fn session_headers(&self, session: &serde_json::Value) -> Vec<Header> {
+        let header = |(reading, index): &(Reading, usize)| {
+            let Some(header) = self.header(*index) else { return Ok(None) };
+            let made = |found: &Selected| {
+                let value = session_header(found, header.join.as_deref(), header.encode)?;
+                Ok(value.map(|value| value.into_owned().into_boxed_slice()))
+            };
+            match reading {
+                Reading::Session(pointer) => made(&pointer.select(session)),
+                Reading::User(user) => user.with(session, made),
+                Reading::Text(_) | Reading::Template(_) => Ok(None),
+            }
+        };
+        self.headers.iter().map(header).collect()
     }
 
     pub(super) fn header(&self, index: usize) -> Option<&SetHeader> {
@@ -456,6 +480,20 @@ fn find_store(
             .map(Some)
             .map_err(|error| Mistake::new("session_redis", &written.place, error)),
     }
+}
+
+/// What stands in for a store must be kept.
+fn check_stale(conf: &LocationConf, store: Option<&Store>) -> Result<(), Mistake> {
+    let (Some(on_error), Some(store)) = (conf.on_error.get(), store) else { return Ok(()) };
+    let keeps = store.cache.is_some_and(|cache| cache.stale > 0);
+    if **on_error != OnError::Stale || keeps {
+        return Ok(());
+    }
+    let error = ConfigError::new(format!(
+        "\"session_redis_on_error stale\" needs \"cache … stale=time\" in store \"{}\"",
+        store.name
+    ));
+    Err(Mistake::new("session_redis_on_error", &on_error.place, error))
 }
 
 /// A location that requires must be able to refuse.

@@ -19,6 +19,7 @@ use super::plan::Mistake;
 use super::sentinel_block::Sentinels;
 use super::tls::{Tls, TlsConf};
 use super::SessionRedis;
+use crate::cache;
 use crate::config::{unknown, ConfigError};
 use crate::store::cluster::NodeAddress;
 use crate::store::dialect::Dialect;
@@ -42,6 +43,7 @@ pub(super) struct Store {
     /// How its servers are spoken to, unless in the clear.
     pub(super) tls: Option<Rc<Tls>>,
     pub(super) limits: Limits,
+    pub(super) cache: Option<cache::Limits>,
     pub(super) own_resolver: Option<*mut ngx_resolver_t>,
     pub(super) place: Place,
     resolver: Cell<*mut ngx_resolver_t>,
@@ -98,6 +100,7 @@ impl Store {
             cluster: None,
             tls: None,
             limits: Limits::default(),
+            cache: None,
             own_resolver: None,
             place,
             resolver: Cell::new(core::ptr::null_mut()),
@@ -295,6 +298,8 @@ impl Store {
             password: self.password.clone(),
             database: self.database.unwrap_or(0),
             client_name: Some(CLIENT_NAME.to_owned()),
+            // The threads of a cluster listen to no pushes.
+            tracking: self.cache.is_some() && self.cluster.is_none(),
             master_only: self.sentinels.is_some(),
         }
     }

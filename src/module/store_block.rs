@@ -18,13 +18,14 @@ use super::plan::Mistake;
 use super::sentinel_block::{self, SentinelBlock};
 use super::store::{ClusterConf, Limits, Store};
 use super::tls::TlsConf;
+use crate::cache;
 use crate::config::{unknown, ConfigError};
 use crate::store::cluster::NodeAddress;
 use crate::store::dialect::Dialect;
 use crate::store::endpoint::{Address, Endpoint};
 
 /// The directives of the block, in the order of the reference.
-static mut COMMANDS: [ngx_command_t; 28] = [
+static mut COMMANDS: [ngx_command_t; 29] = [
     directive!("server", NGX_CONF_TAKE1, 0, set_server),
     directive!("sentinel", NGX_CONF_1MORE, 0, set_sentinel),
     directive!("sentinel_username", NGX_CONF_TAKE1, 0, set_sentinel_username),
@@ -63,6 +64,7 @@ static mut COMMANDS: [ngx_command_t; 28] = [
     directive!("max_pending", NGX_CONF_TAKE1, 0, set_max_pending),
     directive!("max_size", NGX_CONF_TAKE1, 0, set_max_size),
     directive!("retry", NGX_CONF_TAKE1, 0, set_retry),
+    directive!("cache", NGX_CONF_1MORE, 0, set_cache),
 ];
 
 /// The block as far as it was read.
@@ -85,6 +87,7 @@ struct Block {
     max_pending: Option<usize>,
     max_size: Option<usize>,
     retry: Option<u32>,
+    cache: Option<cache::Limits>,
 }
 
 /// `session_redis_store name { … }`
@@ -177,6 +180,7 @@ impl Block {
         store.password = self.password;
         store.password_file = self.password_file;
         store.own_resolver = self.resolver;
+        store.cache = self.cache;
         Ok(store)
     }
 }
@@ -395,19 +399,43 @@ fn set_max_pending(d: &mut Directive, block: &mut Block) -> Result<(), ConfigErr
 }
 
 fn set_max_size(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.max_size, size(d, 1, "1")?)
+}
+
+/// `cache size [valid=time] [negative=time] [stale=time]`
+fn set_cache(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    let size = size(d, 64 << 10, "64k")?;
+    let (mut valid, mut negative, mut stale) = (None, None, None);
+    for option in &d.args[1..] {
+        let known = option.split_once('=').and_then(|(name, text)| match name {
+            "valid" => Some((&mut valid, text)),
+            "negative" => Some((&mut negative, text)),
+            "stale" => Some((&mut stale, text)),
+            _ => None,
+        });
+        let Some((place, text)) = known else {
+            return Err(unknown("parameter", option, &["valid=", "negative=", "stale="]));
+        };
+        fill(place, milliseconds(text)?)?;
+    }
+    fill(&mut block.cache, cache::Limits { size, valid, negative, stale: stale.unwrap_or(0) })
+}
+
+fn set_retry(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
+    fill(&mut block.retry, number(d, 0, 16)? as u32)
+}
+
+/// A size of at least `min` bytes, which is written `least`.
+fn size(d: &Directive, min: usize, least: &str) -> Result<usize, ConfigError> {
     let text = d.args[0];
     let mut word = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
     // SAFETY: ngx_parse_size only reads the string.
     let size = unsafe { ngx_parse_size(&mut word) };
     match usize::try_from(size) {
-        Ok(size) if (1..=512 << 20).contains(&size) => fill(&mut block.max_size, size),
-        _ => Err(ConfigError::new(format!("\"{text}\" is not a size from 1 to 512m"))
+        Ok(size) if (min..=512 << 20).contains(&size) => Ok(size),
+        _ => Err(ConfigError::new(format!("\"{text}\" is not a size from {least} to 512m"))
             .hint("sizes are written 65536, 64k, 1m")),
     }
-}
-
-fn set_retry(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
-    fill(&mut block.retry, number(d, 0, 16)? as u32)
 }
 
 fn time(d: &Directive) -> Result<u64, ConfigError> {

@@ -141,6 +141,7 @@ impl StoreServers {
         if !self.may_have(Feature::Name) {
             login.client_name = None;
         }
+        login.tracking &= self.may_have(Feature::Tracking);
         login
     }
 

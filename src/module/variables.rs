@@ -40,8 +40,9 @@ enum Needs {
 type Read = for<'a> fn(&View<'a>) -> Option<Cow<'a, [u8]>>;
 
 /// Name after `session_redis_`, what it needs, how it is read.
-const VARIABLES: [(&str, Needs, Read); 15] = [
+const VARIABLES: [(&str, Needs, Read); 16] = [
     ("status", Needs::Nothing, status),
+    ("cache_status", Needs::Nothing, cache_status),
     ("user", Needs::Session, user),
     ("id", Needs::Id, id),
     ("id_hash", Needs::Id, id_hash),
@@ -204,7 +205,8 @@ unsafe extern "C" fn get_set(
         });
         if let Some((reading, set)) = of_this {
             // Like headers, values stand only where a session was found.
-            let found = session.as_deref().and_then(|session| reading.text(r, Some(session)));
+            let found =
+                session.as_ref().and_then(|read| reading.text(r, Some(&read.session.value)));
             let default = || set.default.as_deref().map(Cow::Borrowed);
             text = found.or_else(default).map(|text| text.into_owned().into_bytes());
         }
@@ -286,10 +288,14 @@ fn status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     Some(Cow::Borrowed(view.status().as_str().as_bytes()))
 }
 
+fn cache_status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
+    view.context?.cached.get().map(|cached| Cow::Borrowed(cached.as_str().as_bytes()))
+}
+
 fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let plan = view.plan?;
     let session = view.context?.session(plan)?;
-    plan.user.as_ref()?.text(&session).map(text)
+    plan.user.as_ref()?.text(&session.session.value).map(text)
 }
 
 fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -322,11 +328,11 @@ fn time<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 
 fn json<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let session = view.context?.session(view.plan?)?;
-    serde_json::to_vec(&*session).ok().map(Cow::Owned)
+    serde_json::to_vec(&session.session.value).ok().map(Cow::Owned)
 }
 
 fn raw<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.with_result(|result| match result.stored.as_deref() {
+    view.with_result(|result| match result.kept.as_ref().map(|kept| kept.stored()) {
         Some(Stored::Text(raw)) if result.status == Status::Found => Some(Cow::Owned(raw.clone())),
         _ => None,
     })
@@ -340,7 +346,7 @@ fn route<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
         }
         RouteRule::Value(reading) => {
             let session = view.context?.session(plan)?;
-            let route = reading.text(view.r, Some(&session))?;
+            let route = reading.text(view.r, Some(&session.session.value))?;
             Some(text(route))
         }
     }

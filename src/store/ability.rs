@@ -11,6 +11,8 @@ pub enum Feature {
     Longer,
     /// `CLIENT SETNAME`.
     Name,
+    /// `HELLO 3` and `CLIENT TRACKING` (Redis 6).
+    Tracking,
 }
 
 /// What is known of the servers of a store.
@@ -19,6 +21,7 @@ pub struct Abilities {
     life: Ability,
     longer: Ability,
     name: Ability,
+    tracking: Ability,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Abilities {
     }
 
     fn judge(&mut self, verdict: Ability, mut found: impl FnMut(Feature)) {
-        for feature in [Feature::Life, Feature::Longer, Feature::Name] {
+        for feature in [Feature::Life, Feature::Longer, Feature::Name, Feature::Tracking] {
             if self.of(feature) == Ability::Suspected {
                 *self.of_mut(feature) = verdict;
                 found(feature);
@@ -79,6 +82,7 @@ impl Abilities {
             Feature::Life => self.life,
             Feature::Longer => self.longer,
             Feature::Name => self.name,
+            Feature::Tracking => self.tracking,
         }
     }
 
@@ -87,6 +91,7 @@ impl Abilities {
             Feature::Life => &mut self.life,
             Feature::Longer => &mut self.longer,
             Feature::Name => &mut self.name,
+            Feature::Tracking => &mut self.tracking,
         }
     }
 }

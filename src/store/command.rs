@@ -65,6 +65,21 @@ pub fn auth(out: &mut Vec<u8>, user: Option<&str>, password: &[u8]) {
     }
 }
 
+/// `HELLO 3`: from here on replies are RESP3 (Redis 6).
+pub fn hello3(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n");
+}
+
+/// `CLIENT TRACKING ON`: the server says when a key changes that it was asked for on this connection.
+pub fn client_tracking(out: &mut Vec<u8>) {
+    encode(out, &[b"CLIENT", b"TRACKING", b"ON"]);
+}
+
+/// `PING`.
+pub fn ping(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"*1\r\n$4\r\nPING\r\n");
+}
+
 /// `SELECT database`.
 pub fn select(out: &mut Vec<u8>, database: u32) {
     out.extend_from_slice(b"*2\r\n$6\r\nSELECT\r\n");

@@ -2,10 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use super::ability::Feature;
 use super::command;
 use super::dialogue::{self, Login};
 use super::error::{Failure, Step};
-use super::fetched::{classify_count, classify_get, classify_hgetall, classify_pttl, Fetched, Ttl};
+use super::fetched::{
+    classify_count, classify_get, classify_hgetall, classify_pttl, classify_push, Changed, Fetched,
+    Ttl,
+};
 use super::memcached;
 use super::resp;
 use crate::config::ConfigError;
@@ -206,9 +210,17 @@ impl Dialogue {
         }
     }
 
-    /// Whether the next reply is that to the connection's name, which does not matter.
-    pub fn awaits_name(&self) -> bool {
-        matches!(self, Self::Redis(dialogue) if dialogue.awaits_name())
+    /// What the next reply is about, if the connection can do without.
+    pub fn awaited_feature(&self) -> Option<Feature> {
+        match self {
+            Self::Redis(dialogue) => dialogue.awaited_feature(),
+            Self::Memcached(_) => None,
+        }
+    }
+
+    /// Whether the server says when what was read changes.
+    pub fn tracks(&self) -> bool {
+        matches!(self, Self::Redis(dialogue) if dialogue.tracks())
     }
 
     /// The command whose reply is next, if the connection cannot serve without it.
@@ -252,6 +264,22 @@ impl<'b> Reply<'b> {
     /// Whether it answers no command.
     pub fn is_push(&self) -> bool {
         matches!(self, Self::Redis(resp::Reply::Push(_)))
+    }
+
+    /// What has changed, if that is what it says.
+    pub fn changed(self) -> Option<Changed> {
+        match self {
+            Self::Redis(resp::Reply::Push(push)) => classify_push(push),
+            _ => None,
+        }
+    }
+
+    /// What it means as the answer to a `PING`.
+    pub fn pong(self) -> Result<(), Failure> {
+        match self {
+            Self::Redis(resp::Reply::Status) => Ok(()),
+            reply => Err(reply.unasked()),
+        }
     }
 
     /// What it means as the answer to [`Dialect::fetch`].

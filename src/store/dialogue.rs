@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use super::ability::Feature;
 use super::command;
 use super::error::{serves_nobody, Failure, Step};
 use super::resp::Reply;
@@ -26,6 +27,8 @@ pub struct Login {
     pub database: u32,
     /// How the connection shows in `CLIENT LIST`; a server that knows no names is not bothered about it.
     pub client_name: Option<String>,
+    /// Whether the server is asked to say when what was read changes. One that cannot serves all the same.
+    pub tracking: bool,
     /// The server must be the master: a replica is not taken.
     pub master_only: bool,
 }
@@ -38,6 +41,7 @@ impl fmt::Debug for Login {
             .field("password", &self.password.as_ref().map(|_| "***"))
             .field("database", &self.database)
             .field("client_name", &self.client_name)
+            .field("tracking", &self.tracking)
             .field("master_only", &self.master_only)
             .finish()
     }
@@ -49,8 +53,10 @@ const PROBE_KEY: &[u8] = b"session_redis_probe";
 /// A handshake under way: the replies that are still awaited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialogue {
-    awaited: [Option<Awaited>; 5],
+    awaited: [Option<Awaited>; 7],
     with_user: bool,
+    resp3: bool,
+    tracks: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +64,10 @@ enum Awaited {
     Must(Step),
     /// Whatever is answered does not matter.
     Name,
+    /// A server before Redis 6 does not know it.
+    Hello,
+    /// It matters only for what is kept.
+    Tracking,
 }
 
 impl Dialogue {
@@ -65,34 +75,40 @@ impl Dialogue {
     /// lookup, so that a server which is frozen, loads its data or lost its master does not count as up: some of
     /// these answer a `PING` nevertheless, and some proxies know none.
     pub fn begin(login: &Login, probe: bool, out: &mut Vec<u8>) -> Self {
-        let mut awaited = [None; 5];
+        let mut awaited = [None; 7];
         let user = login.username.as_deref();
         if user.is_some() || login.password.is_some() {
             command::auth(out, user, login.password.as_deref().unwrap_or_default());
             awaited[0] = Some(Awaited::Must(Step::Auth));
         }
+        if login.tracking {
+            command::hello3(out);
+            command::client_tracking(out);
+            awaited[1] = Some(Awaited::Hello);
+            awaited[2] = Some(Awaited::Tracking);
+        }
         if login.database != 0 {
             command::select(out, login.database);
-            awaited[1] = Some(Awaited::Must(Step::Select));
+            awaited[3] = Some(Awaited::Must(Step::Select));
         }
         if login.master_only {
             command::role(out);
-            awaited[2] = Some(Awaited::Must(Step::Role));
+            awaited[4] = Some(Awaited::Must(Step::Role));
         }
         if probe {
             command::get(out, PROBE_KEY);
-            awaited[3] = Some(Awaited::Must(Step::Probe));
+            awaited[5] = Some(Awaited::Must(Step::Probe));
         }
         if let Some(name) = &login.client_name {
             command::client_setname(out, name);
-            awaited[4] = Some(Awaited::Name);
+            awaited[6] = Some(Awaited::Name);
         }
-        Self { awaited, with_user: user.is_some() }
+        Self { awaited, with_user: user.is_some(), resp3: false, tracks: false }
     }
 
     /// Whether the connection may serve: every reply that matters has come and none was a refusal.
     pub fn is_done(&self) -> bool {
-        !self.awaited.iter().any(|awaited| matches!(awaited, Some(Awaited::Must(_))))
+        self.awaited.iter().flatten().all(|awaited| *awaited == Awaited::Name)
     }
 
     /// Whether the next reply is one to the handshake.
@@ -100,21 +116,30 @@ impl Dialogue {
         self.next().is_some()
     }
 
-    /// Whether the next reply is that to the connection's name.
-    pub fn awaits_name(&self) -> bool {
-        self.next() == Some(Awaited::Name)
+    /// What the next reply is about, if the connection can do without.
+    pub fn awaited_feature(&self) -> Option<Feature> {
+        match self.next()? {
+            Awaited::Name => Some(Feature::Name),
+            Awaited::Hello | Awaited::Tracking => Some(Feature::Tracking),
+            Awaited::Must(_) => None,
+        }
     }
 
     /// The command whose reply is next, but for that of a probe.
     pub fn awaited_step(&self) -> Option<Step> {
         match self.next() {
-            Some(Awaited::Must(Step::Probe) | Awaited::Name) | None => None,
-            Some(Awaited::Must(step)) => Some(step),
+            Some(Awaited::Must(step)) if step != Step::Probe => Some(step),
+            _ => None,
         }
     }
 
     fn next(&self) -> Option<Awaited> {
         self.awaited.iter().find_map(|awaited| *awaited)
+    }
+
+    /// Whether the server says when what was read changes.
+    pub fn tracks(&self) -> bool {
+        self.tracks
     }
 
     /// Takes the next reply. After a failure the connection is to be closed.
@@ -140,6 +165,17 @@ impl Dialogue {
                 Err(Failure::Server(error))
             }
             (Some(Awaited::Name), Reply::Status | Reply::Error(_)) => Ok(()),
+            (Some(Awaited::Hello), Reply::Other(_)) => {
+                self.resp3 = true;
+                Ok(())
+            }
+            (Some(Awaited::Hello), Reply::Error(_)) => Ok(()),
+            // Over RESP2 a server takes it, and never says anything.
+            (Some(Awaited::Tracking), Reply::Status) => {
+                self.tracks = self.resp3;
+                Ok(())
+            }
+            (Some(Awaited::Tracking), Reply::Error(_)) => Ok(()),
             _ => Err(Failure::Unexpected),
         }
     }
@@ -157,6 +193,7 @@ impl Dialogue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use redis::Value;
 
     fn login(username: Option<&str>, password: Option<&str>, database: u32) -> Login {
         Login {
@@ -164,6 +201,7 @@ mod tests {
             password: password.map(|password| password.as_bytes().to_vec()),
             database,
             client_name: None,
+            tracking: false,
             master_only: false,
         }
     }
@@ -210,14 +248,22 @@ mod tests {
                 true,
                 "AUTH pw SELECT 3 GET session_redis_probe CLIENT SETNAME nginx",
             ),
+            (
+                Login { tracking: true, ..login(None, Some("pw"), 3) },
+                false,
+                "AUTH pw HELLO 3 CLIENT TRACKING ON SELECT 3",
+            ),
         ];
         for (login, probe, said) in cases {
             let (mut dialogue, words) = begin(&login, probe);
             assert_eq!(words, said);
-            while dialogue.awaits_reply() {
-                let is_probed = dialogue.awaited[..3].iter().all(Option::is_none);
-                let is_probe = is_probed && dialogue.awaited[3].is_some();
-                dialogue.take(if is_probe { Reply::Null } else { Reply::Status }).unwrap();
+            while let Some(next) = dialogue.next() {
+                let reply = match next {
+                    Awaited::Must(Step::Probe) => Reply::Null,
+                    Awaited::Hello => Reply::Other(Value::Map(Vec::new())),
+                    _ => Reply::Status,
+                };
+                dialogue.take(reply).unwrap();
             }
             assert!(dialogue.is_done());
         }
@@ -232,6 +278,26 @@ mod tests {
         }
         assert!(dialogue.is_done());
         assert_eq!(dialogue.take(Reply::Status), Err(Failure::Unexpected));
+    }
+
+    #[test]
+    fn changes_are_told_over_resp3_only() {
+        let hello = || Reply::Other(Value::Map(Vec::new()));
+        let unknown = || Reply::Error(error("ERR unknown command 'HELLO'"));
+        let cases = [
+            (hello(), Reply::Status, true),
+            (unknown(), Reply::Status, false),
+            (hello(), Reply::Error(error("NOPERM no permission")), false),
+            (unknown(), unknown(), false),
+        ];
+        for (hello, tracking, tracks) in cases {
+            let login = Login { tracking: true, ..Login::default() };
+            let (mut dialogue, _) = begin(&login, false);
+            dialogue.take(hello).unwrap();
+            dialogue.take(tracking).unwrap();
+            assert!(dialogue.is_done());
+            assert_eq!(dialogue.tracks(), tracks);
+        }
     }
 
     #[test]

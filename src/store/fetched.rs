@@ -5,12 +5,12 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use redis::Value;
+use redis::{PushKind, Value};
 
 use super::error::Failure;
 use super::resp::Reply;
 use super::server_error::Code;
-use crate::stored::{Fields, Stored};
+use crate::stored::{Fields, KeptSession, Stored};
 
 /// What a `GET` or `HGETALL` brought.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,10 +30,10 @@ pub enum Fetched<'b> {
 }
 
 /// What became of a lookup, as it is kept and shared.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Outcome {
-    /// The session as it is stored.
-    Found(Rc<Stored>),
+    /// The session.
+    Found(Rc<KeptSession>),
     /// No such key.
     Missing,
     /// The key holds something else than what was asked for.
@@ -44,11 +44,17 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    fn found(stored: Stored) -> Self {
+        Self::Found(Rc::new(KeptSession::new(stored)))
+    }
+}
+
 impl From<Fetched<'_>> for Outcome {
     fn from(fetched: Fetched<'_>) -> Self {
         match fetched {
-            Fetched::Value(value) => Self::Found(Rc::new(Stored::Text(value.into_owned()))),
-            Fetched::Hash(fields) => Self::Found(Rc::new(Stored::Hash(fields))),
+            Fetched::Value(value) => Self::found(Stored::Text(value.into_owned())),
+            Fetched::Hash(fields) => Self::found(Stored::Hash(fields)),
             Fetched::Missing => Self::Missing,
             Fetched::WrongType => Self::WrongType,
             Fetched::TooLarge(bytes) => Self::TooLarge(bytes),
@@ -82,9 +88,13 @@ pub fn classify_get(reply: Reply<'_>) -> Fetched<'_> {
     }
 }
 
-/// What the reply to `HGETALL` means: RESP2 has pairs in an array, of which a missing key has none.
+/// What the reply to `HGETALL` means: RESP2 has pairs in an array, RESP3 a map; a missing key has none.
 pub fn classify_hgetall(reply: Reply<'_>) -> Fetched<'_> {
     match reply {
+        Reply::Other(Value::Map(pairs)) => {
+            let parts = pairs.into_iter().flat_map(|(name, value)| [name, value]).collect();
+            classify_hgetall(Reply::Other(Value::Array(parts)))
+        }
         Reply::Other(Value::Array(parts)) if parts.is_empty() => Fetched::Missing,
         Reply::Other(Value::Array(parts)) => match pairs(parts) {
             Some(fields) => Fetched::Hash(fields),
@@ -106,6 +116,36 @@ fn pairs(parts: Vec<Value>) -> Option<Fields> {
         }
     }
     Some(fields)
+}
+
+/// What a server says unasked of keys that it was asked for (`CLIENT TRACKING`).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Changed {
+    /// These have changed, or are gone.
+    Keys(Vec<Vec<u8>>),
+    /// All may have.
+    All,
+}
+
+/// What out of band data means; `None`: nothing to us.
+pub fn classify_push(push: Value) -> Option<Changed> {
+    let Value::Push { kind: PushKind::Invalidate, data } = push else { return None };
+    match data.into_iter().next() {
+        Some(Value::Array(keys)) => {
+            let key = |key| match key {
+                Value::BulkString(key) => Some(key),
+                _ => None,
+            };
+            // One that cannot be understood may be any.
+            Some(
+                keys.into_iter()
+                    .map(key)
+                    .collect::<Option<_>>()
+                    .map_or(Changed::All, Changed::Keys),
+            )
+        }
+        _ => Some(Changed::All),
+    }
 }
 
 /// What the reply to `PTTL` means.
@@ -169,6 +209,30 @@ mod tests {
         let wrong = Reply::Error(error("WRONGTYPE Operation against a key"));
         assert_eq!(classify_hgetall(wrong), Fetched::WrongType);
         assert_eq!(classify_hgetall(Reply::TooLarge(9)), Fetched::TooLarge(9));
+    }
+
+    #[test]
+    fn a_hash_of_resp3_is_a_map() {
+        let text = |text: &str| Value::BulkString(text.into());
+        let hash = Value::Map(vec![(text("a"), text("1")), (text("b"), text(""))]);
+        let fields = vec![(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), Vec::new())];
+        assert_eq!(classify_hgetall(Reply::Other(hash)), Fetched::Hash(fields));
+        assert_eq!(classify_hgetall(Reply::Other(Value::Map(Vec::new()))), Fetched::Missing);
+    }
+
+    #[test]
+    fn a_push_tells_what_has_changed() {
+        let push = |kind, data| classify_push(Value::Push { kind, data });
+        let key = |key: &str| Value::BulkString(key.into());
+        let keys = Value::Array(vec![key("a"), key("b")]);
+        let changed = Changed::Keys(vec![b"a".to_vec(), b"b".to_vec()]);
+        assert_eq!(push(PushKind::Invalidate, vec![keys.clone()]), Some(changed));
+        assert_eq!(push(PushKind::Invalidate, vec![Value::Nil]), Some(Changed::All));
+        assert_eq!(push(PushKind::Invalidate, vec![]), Some(Changed::All));
+        let odd = Value::Array(vec![key("a"), Value::Int(1)]);
+        assert_eq!(push(PushKind::Invalidate, vec![odd]), Some(Changed::All));
+        assert_eq!(push(PushKind::Message, vec![keys]), None);
+        assert_eq!(classify_push(Value::Nil), None);
     }
 
     #[test]

@@ -1,0 +1,456 @@
+//! The near-cache of a worker: what a store said of a key, until the store says that it has changed.
+//!
+//! An entry belongs to the connection that read it ([`Origin`]): the store tells that connection, and no other, when
+//! the key changes. So an entry is fresh only while its connection is there, and never for longer than the life that was
+//! read with it. Which entries stay when there is no more room is the matter of `quick_cache` (S3-FIFO), so that a flood
+//! of sessions that come once does not drive out those that come often.
+
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+
+use quick_cache::unsync;
+use quick_cache::Weighter;
+
+use crate::store::fetched::Ttl;
+
+/// How much is kept, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all entries, with what it takes to keep them.
+    pub size: usize,
+    /// `valid=`: the age of a session at which it is asked for again, in ms.
+    pub valid: Option<u64>,
+    /// `negative=`: the age of an absence at which it is asked for again, in ms.
+    pub negative: Option<u64>,
+    /// `stale=`: the age, in ms, up to which a session may stand in for a store that fails.
+    pub stale: u64,
+}
+
+/// `valid=` where the store tells of changes, in ms.
+const VALID_WATCHED: u64 = 60_000;
+/// `valid=` where it does not, or where the life of a session could not be read, in ms.
+const VALID_UNWATCHED: u64 = 1_000;
+/// `negative=` where the store tells of changes, in ms. Elsewhere an absence is never kept: a framework may adopt the
+/// absent id in the next moment.
+const NEGATIVE_WATCHED: u64 = 1_000;
+
+/// The connection that an entry was read by.
+#[derive(Debug, Clone, Default)]
+pub struct Origin(Option<Rc<Cell<bool>>>);
+
+impl Origin {
+    /// A connection that is told of changes, until [`Self::lose`].
+    pub fn watched() -> Self {
+        Self(Some(Rc::new(Cell::new(true))))
+    }
+
+    /// Nobody tells it of changes any more: what it has read is no longer fresh.
+    pub fn lose(&self) {
+        if let Some(watched) = &self.0 {
+            watched.set(false);
+        }
+    }
+
+    /// Whether changes are told.
+    pub fn is_watched(&self) -> bool {
+        self.0.as_ref().is_some_and(|watched| watched.get())
+    }
+
+    /// Whether changes are told no more that once were.
+    fn is_lost(&self) -> bool {
+        self.0.as_ref().is_some_and(|watched| !watched.get())
+    }
+}
+
+/// What the cache had to do with the outcome of a lookup: `$session_redis_cache_status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// The store has no cache: it was asked.
+    Bypass,
+    /// The session was in the cache.
+    Hit,
+    /// It was not, and the store was asked.
+    Miss,
+    /// It was known that there is none.
+    Negative,
+    /// The store had been asked already, by another request.
+    Shared,
+    /// The store failed, and an older session stood in.
+    Stale,
+}
+
+impl CacheStatus {
+    /// The value of the variable.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "BYPASS",
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Negative => "NEGATIVE",
+            Self::Shared => "SHARED",
+            Self::Stale => "STALE",
+        }
+    }
+}
+
+/// What is kept for a key.
+pub trait Kept {
+    /// Whether it says that there is no session.
+    fn is_absent(&self) -> bool;
+    /// The bytes that it holds, those on the heap included; they may become more with use.
+    fn bytes(&self) -> usize;
+}
+
+/// What was found in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit<V> {
+    /// What is kept for the key.
+    pub value: V,
+    /// The life that the key has left, in ms; `None`: it has no end, or that is not known.
+    pub left: Option<u64>,
+}
+
+/// The cache. Times are in ms of a clock that never goes back.
+pub struct Cache<V> {
+    entries: unsync::Cache<Rc<[u8]>, Entry<V>, ByBytes>,
+    limits: Limits,
+}
+
+struct Entry<V> {
+    value: V,
+    /// What the value held when it was weighed: the tables count on it.
+    bytes: usize,
+    origin: Origin,
+    read: u64,
+    /// Until when it is fresh.
+    fresh: u64,
+    /// When the key ends.
+    end: Option<u64>,
+}
+
+impl<V: Kept + Clone> Cache<V> {
+    /// An empty cache.
+    pub fn new(limits: Limits) -> Self {
+        let expected = limits.size / EXPECTED;
+        Self {
+            entries: unsync::Cache::with_weighter(expected, limits.size as u64, ByBytes),
+            limits,
+        }
+    }
+
+    /// What is known of a key at `now`.
+    pub fn fresh(&self, key: &[u8], now: u64) -> Option<Hit<V>> {
+        let entry = self.entries.get(key)?;
+        (now < entry.fresh && !entry.origin.is_lost()).then(|| entry.hit(now))
+    }
+
+    /// The session that a key held not longer than `stale=` ago, for want of a newer one. One that was changed or has
+    /// ended since is not there.
+    pub fn stale(&self, key: &[u8], now: u64) -> Option<Hit<V>> {
+        let entry = self.entries.peek(key)?;
+        let old = entry.read.saturating_add(self.limits.stale);
+        let until = entry.end.map_or(old, |end| end.min(old));
+        (now < until && !entry.value.is_absent()).then(|| entry.hit(now))
+    }
+
+    /// Keeps what was read at `now`, and the life read with it. Whether it is kept at all.
+    pub fn insert(
+        &mut self,
+        key: &Rc<[u8]>,
+        value: V,
+        origin: &Origin,
+        ttl: Option<Ttl>,
+        now: u64,
+    ) -> bool {
+        let valid = self.valid(value.is_absent(), origin, ttl);
+        let end = match ttl {
+            Some(Ttl::Left(ms)) => Some(now.saturating_add(ms)),
+            _ => None,
+        };
+        let fresh = now.saturating_add(valid);
+        let fresh = end.map_or(fresh, |end| end.min(fresh));
+        if fresh <= now {
+            self.entries.remove(key);
+            return false;
+        }
+        let bytes = value.bytes();
+        let entry = Entry { value, bytes, origin: origin.clone(), read: now, fresh, end };
+        self.entries.insert(Rc::clone(key), entry);
+        true
+    }
+
+    fn valid(&self, absent: bool, origin: &Origin, ttl: Option<Ttl>) -> u64 {
+        match (absent, origin.is_watched()) {
+            (true, false) => 0,
+            (true, true) => self.limits.negative.unwrap_or(NEGATIVE_WATCHED),
+            (false, true) if ttl.is_some() => self.limits.valid.unwrap_or(VALID_WATCHED),
+            (false, _) => self.limits.valid.unwrap_or(VALID_UNWATCHED),
+        }
+    }
+
+    /// The value of a key holds more bytes by now.
+    pub fn weigh(&mut self, key: &[u8]) {
+        if let Some(mut entry) = self.entries.peek_mut(key) {
+            entry.bytes = entry.value.bytes();
+        }
+    }
+
+    /// A key has changed.
+    pub fn invalidate(&mut self, key: &[u8]) {
+        self.entries.remove(key);
+    }
+
+    /// Everything has changed.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all entries.
+    pub fn size(&self) -> u64 {
+        self.entries.weight()
+    }
+}
+
+impl<V: Clone> Entry<V> {
+    fn hit(&self, now: u64) -> Hit<V> {
+        Hit { value: self.value.clone(), left: self.end.map(|end| end.saturating_sub(now)) }
+    }
+}
+
+impl<V> fmt::Debug for Cache<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Bytes of an entry of usual size: for how many the tables are made at first.
+const EXPECTED: usize = 1024;
+
+/// What an entry takes in the tables of the cache, apart from itself: the place in the hash table and in the list, with
+/// the room that both have to grow, and what is remembered of entries that went.
+const IN_TABLES: usize = 96;
+
+/// The bytes that an allocation takes of the heap: the size, what the allocator keeps with it, and what it rounds up.
+pub fn allocated(size: usize) -> usize {
+    const OWN: usize = 8;
+    const GRAIN: usize = 16;
+    const LEAST: usize = 32;
+    (size.saturating_add(OWN + GRAIN - 1) / GRAIN * GRAIN).max(LEAST)
+}
+
+#[derive(Debug, Clone)]
+struct ByBytes;
+
+impl<V> Weighter<Rc<[u8]>, Entry<V>> for ByBytes {
+    fn weight(&self, key: &Rc<[u8]>, entry: &Entry<V>) -> u64 {
+        const COUNTS: usize = 2 * size_of::<usize>();
+        let own = size_of::<Entry<V>>() + IN_TABLES + allocated(key.len() + COUNTS);
+        (own + entry.bytes) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    enum Value {
+        Session(u32, Rc<Cell<usize>>),
+        Absent,
+    }
+
+    impl Kept for Value {
+        fn is_absent(&self) -> bool {
+            *self == Self::Absent
+        }
+
+        fn bytes(&self) -> usize {
+            match self {
+                Self::Session(_, bytes) => bytes.get(),
+                Self::Absent => 0,
+            }
+        }
+    }
+
+    fn session(number: u32) -> Value {
+        Value::Session(number, Rc::new(Cell::new(100)))
+    }
+
+    fn key(number: u32) -> Rc<[u8]> {
+        format!("sess:{number:016}").into_bytes().into()
+    }
+
+    const LIMITS: Limits = Limits { size: 1 << 20, valid: None, negative: None, stale: 5_000 };
+    const LONG: Option<Ttl> = Some(Ttl::Left(3_600_000));
+
+    #[test]
+    fn a_session_is_fresh_until_it_is_old_or_its_key_ends() {
+        let cases = [
+            (LIMITS, Origin::watched(), LONG, 60_000),
+            (LIMITS, Origin::watched(), Some(Ttl::Endless), 60_000),
+            (LIMITS, Origin::watched(), Some(Ttl::Left(300)), 300),
+            (LIMITS, Origin::watched(), None, 1_000),
+            (LIMITS, Origin::default(), LONG, 1_000),
+            (LIMITS, Origin::default(), Some(Ttl::Left(300)), 300),
+            (Limits { valid: Some(200), ..LIMITS }, Origin::watched(), LONG, 200),
+            (Limits { valid: Some(90_000), ..LIMITS }, Origin::default(), LONG, 90_000),
+        ];
+        for (limits, origin, ttl, valid) in cases {
+            let mut cache = Cache::new(limits);
+            assert!(cache.insert(&key(1), session(1), &origin, ttl, 1_000));
+            assert_eq!(
+                cache.fresh(&key(1), 1_000 + valid - 1).map(|hit| hit.value),
+                Some(session(1))
+            );
+            assert_eq!(cache.fresh(&key(1), 1_000 + valid), None, "{limits:?} {origin:?} {ttl:?}");
+            assert_eq!(cache.fresh(&key(2), 1_000), None);
+        }
+    }
+
+    #[test]
+    fn an_absence_is_kept_only_where_its_end_is_told() {
+        let mut cache = Cache::new(LIMITS);
+        assert!(cache.insert(&key(1), Value::Absent, &Origin::watched(), Some(Ttl::Missing), 0));
+        assert!(cache.fresh(&key(1), 999).is_some());
+        assert_eq!(cache.fresh(&key(1), 1_000), None);
+        assert_eq!(cache.stale(&key(1), 1), None, "nobody is nobody for want of a store");
+        assert!(!cache.insert(&key(1), Value::Absent, &Origin::default(), None, 0));
+        assert_eq!(cache.fresh(&key(1), 0), None, "what was known before is not kept either");
+        let mut cache = Cache::new(Limits { negative: Some(0), ..LIMITS });
+        assert!(!cache.insert(&key(1), Value::Absent, &Origin::watched(), None, 0));
+    }
+
+    #[test]
+    fn the_life_left_is_told() {
+        let mut cache = Cache::new(LIMITS);
+        cache.insert(&key(1), session(1), &Origin::watched(), Some(Ttl::Left(5_000)), 1_000);
+        assert_eq!(cache.fresh(&key(1), 2_500).map(|hit| hit.left), Some(Some(3_500)));
+        cache.insert(&key(1), session(1), &Origin::watched(), Some(Ttl::Endless), 1_000);
+        assert_eq!(cache.fresh(&key(1), 2_500).map(|hit| hit.left), Some(None));
+    }
+
+    #[test]
+    fn what_has_changed_is_gone() {
+        let mut cache = Cache::new(LIMITS);
+        let origin = Origin::watched();
+        for number in 0..3 {
+            cache.insert(&key(number), session(number), &origin, LONG, 0);
+        }
+        cache.invalidate(&key(1));
+        cache.invalidate(&key(9));
+        assert!(cache.fresh(&key(0), 1).is_some());
+        assert_eq!((cache.fresh(&key(1), 1), cache.stale(&key(1), 1)), (None, None));
+        cache.clear();
+        assert!(cache.is_empty());
+        assert_eq!(cache.stale(&key(0), 1), None);
+    }
+
+    #[test]
+    fn what_a_lost_connection_has_read_only_stands_in() {
+        let mut cache = Cache::new(LIMITS);
+        let (lost, kept) = (Origin::watched(), Origin::watched());
+        cache.insert(&key(1), session(1), &lost, LONG, 0);
+        cache.insert(&key(2), session(2), &kept, LONG, 0);
+        cache.insert(&key(3), session(3), &lost, Some(Ttl::Left(2_000)), 0);
+        lost.lose();
+        assert!(lost.clone().is_lost() && !lost.is_watched());
+        assert_eq!(cache.fresh(&key(1), 1), None);
+        assert!(cache.fresh(&key(2), 1).is_some());
+        assert!(cache.stale(&key(1), 4_999).is_some());
+        assert_eq!(cache.stale(&key(1), 5_000), None, "older than stale=");
+        assert_eq!(cache.stale(&key(3), 2_000), None, "its key has ended");
+        let mut cache = Cache::new(Limits { stale: 0, ..LIMITS });
+        cache.insert(&key(1), session(1), &kept, LONG, 0);
+        assert_eq!(cache.stale(&key(1), 0), None);
+    }
+
+    #[test]
+    fn a_value_that_grows_weighs_more() {
+        let mut cache = Cache::new(LIMITS);
+        let bytes = Rc::new(Cell::new(100));
+        cache.insert(&key(1), Value::Session(1, Rc::clone(&bytes)), &Origin::watched(), LONG, 0);
+        let before = cache.size();
+        bytes.set(1_100);
+        cache.weigh(&key(1));
+        assert_eq!(cache.size(), before + 1_000);
+    }
+
+    #[test]
+    fn a_flood_of_strangers_does_not_drive_out_the_regulars() {
+        let mut cache = Cache::new(Limits { size: 200_000, ..LIMITS });
+        let origin = Origin::watched();
+        let mut found = 0;
+        for turn in 0..200 {
+            for number in 0..100 {
+                match cache.fresh(&key(number), 1) {
+                    Some(_) => found += 1,
+                    None => drop(cache.insert(&key(number), session(number), &origin, LONG, 0)),
+                }
+            }
+            for stranger in 0..500 {
+                let number = 1_000 + turn * 500 + stranger;
+                cache.insert(&key(number), session(number), &origin, LONG, 0);
+            }
+        }
+        assert!(found > 15_000, "{found} of 20000");
+    }
+
+    proptest! {
+        #[test]
+        fn it_never_holds_more_than_it_may(
+            size in 0..20_000_usize,
+            sessions in proptest::collection::vec((0..50_u32, 0..3_000_usize), 1..200),
+        ) {
+            let mut cache = Cache::new(Limits { size, ..LIMITS });
+            let origin = Origin::watched();
+            for (number, bytes) in sessions {
+                cache.insert(&key(number), Value::Session(number, Rc::new(Cell::new(bytes))), &origin, LONG, 0);
+                prop_assert!(cache.size() <= size as u64);
+            }
+        }
+
+        #[test]
+        fn what_is_fresh_is_what_was_put_there_last(
+            steps in proptest::collection::vec((0..4_u32, 0..6_u8), 1..100),
+        ) {
+            let mut cache = Cache::new(LIMITS);
+            let mut origin = Origin::watched();
+            let mut model = std::collections::HashMap::new();
+            for (turn, (number, step)) in steps.into_iter().enumerate() {
+                match step {
+                    0..=2 => {
+                        let value = session(turn as u32);
+                        cache.insert(&key(number), value.clone(), &origin, LONG, 0);
+                        model.insert(number, value);
+                    }
+                    3 => {
+                        cache.invalidate(&key(number));
+                        model.remove(&number);
+                    }
+                    4 => {
+                        cache.clear();
+                        model.clear();
+                    }
+                    _ => {
+                        origin.lose();
+                        origin = Origin::watched();
+                        model.clear();
+                    }
+                }
+                for number in 0..4 {
+                    let found = cache.fresh(&key(number), 1).map(|hit| hit.value);
+                    prop_assert_eq!(found.as_ref(), model.get(&number));
+                }
+            }
+        }
+    }
+}
