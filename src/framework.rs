@@ -377,7 +377,7 @@ mod tests {
     fn an_unknown_option_is_answered_with_those_that_are_known() {
         assert_eq!(
             refused(&["php", "prefx=a"]),
-            "unknown option of framework \"php\" \"prefx\"; did you mean \"prefix\"? known: prefix, handler"
+            "unknown option of framework \"php\" \"prefx\"; did you mean \"prefix\"? known: prefix, store, handler"
         );
         assert_eq!(refused(&["raw", "prefix=a"]), "framework \"raw\" has no options");
         assert_eq!(
