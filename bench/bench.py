@@ -147,7 +147,10 @@ def arguments():
     parser.add_argument("--connections", type=lambda text: [int(number) for number in text.split(",")], help="instead of the scenario's")
     parser.add_argument("--variants", type=known(VARIANTS), help=f"instead of the scenario's: {names}")
     parser.add_argument("--output", type=pathlib.Path, default=HERE / "results", help="folder of tables and charts (%(default)s)")
-    options = parser.parse_args()
+    return with_binaries(parser.parse_args())
+
+
+def with_binaries(options):
     options.nginx = os.environ.get("NGINX_BINARY", "/usr/sbin/nginx")
     options.module = pathlib.Path(os.environ.get("MODULE", ROOT / "objs/system/ngx_http_session_redis_module.so")).resolve()
     return options

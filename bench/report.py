@@ -141,11 +141,19 @@ def disturbance(tables):
 
 
 def machine(options):
-    cpu = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
+    today = datetime.date.today().isoformat()
+    return f"{today}: {os.cpu_count()} × {processor()}, Linux {platform.release()}, {versions(options)} on 127.0.0.1, wrk with one thread."
+
+
+def processor():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
+
+
+def versions(options):
     nginx = first_line([options.nginx, "-v"]).rpartition("/")[2]
     redis = first_line(["redis-server", "--version"]).split()[2].removeprefix("v=")
-    today = datetime.date.today().isoformat()
-    return f"{today}: {os.cpu_count()} × {cpu}, Linux {platform.release()}, nginx {nginx}, Redis {redis} on 127.0.0.1, wrk with one thread."
+    return f"nginx {nginx}, Redis {redis}"
 
 
 def first_line(command):
