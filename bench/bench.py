@@ -203,7 +203,7 @@ def run_cases(options, scenario, start, cases, servers, left_out):
     return tables
 
 
-def fill(servers, framework, case):
+def fill(servers, framework, case, most=MOST_COOKIES):
     """Writes the sessions to Redis, and to the cluster where there is one; answers files of their cookies, by Variant.cookies."""
     def build():
         return sessions.build(framework, case.sessions, case.size)
@@ -211,7 +211,7 @@ def fill(servers, framework, case):
     for ports in ([servers.ports["REDIS"]], servers.nodes):
         if ports:
             sessions.load(ports, build())
-    chosen = set(random.Random(1).sample(range(case.sessions), min(case.sessions, MOST_COOKIES)))
+    chosen = set(random.Random(1).sample(range(case.sessions), min(case.sessions, most)))
     lines = [cookie + "\n" for place, (cookie, *_) in enumerate(build()) if place in chosen]
     files = {"all": lines, "one": lines[:1]}
     for name, some in files.items():

@@ -5,11 +5,12 @@ divided by N, is a request. N is more than there are sessions, so that what is c
 
 import argparse
 import datetime
+import itertools
 import pathlib
-import socket
 import sys
 
 import bench
+import client
 import report
 from servers import HERE, Failure, Servers
 
@@ -52,25 +53,11 @@ def run(name, cookies, connections, requests, options, servers):
     out = (options.keep or servers.dir) / f"{name}.{connections}.{requests}.callgrind"
     under = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
     front = bench.start_front(name, variant, options, servers, under=under, single=True)
-    ask(front.port, cookies[variant.framework], connections, requests)
+    asked = itertools.islice(itertools.cycle(cookies[variant.framework]), requests)
+    client.ask(front.port, list(asked), connections)
     servers.stop(front.pids[0])
     totals = [text.split()[1] for text in out.read_text().splitlines() if text.startswith("totals:")]
     return int(totals[0])
-
-
-def ask(port, cookies, connections, requests):
-    """Sends the cookies in turn, on each connection one request at a time, on all of them at once."""
-    clients = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(connections)]
-    for first in range(0, requests, connections):
-        for place, client in enumerate(clients):
-            cookie = cookies[(first + place) % len(cookies)]
-            client.sendall(f"GET / HTTP/1.1\r\nHost: bench\r\nCookie: {cookie}\r\n\r\n".encode())
-        for client in clients:
-            answer = client.recv(65536)
-            if not answer.startswith(b"HTTP/1.1 200"):
-                raise Failure(f"not answered 200: {answer[:200]}")
-    for client in clients:
-        client.close()
 
 
 def line(rows, at):
