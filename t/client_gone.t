@@ -33,7 +33,7 @@ sub leaving ($nginx, $count) {
     for my $batch (1 .. $count / 5) {
         last if $left >= $count;
         my @clients = map { open_connection($nginx->port) } 1 .. 50;
-        syswrite $clients[$_], request('/need', 1 + $_ % 9) for 0 .. $#clients;
+        syswrite $clients[$_], request('/need', 1 + $_) for 0 .. $#clients;
         sleep 0.01;
         my $ready = '';
         vec($ready, fileno $_, 1) = 1 for @clients;
@@ -48,7 +48,7 @@ sub leaving ($nginx, $count) {
 sub reply_to ($words, $) { return bulk(session_of($words->[1] =~ s/.*?0*(\d+)\z/$1/r)) }
 
 my %ways = (
-    'the reply comes later'     => [{ on => { GET => sub ($w, $c) { $c->{commands} % 50 == 1 ? [{ delay => 0.03 }, reply_to($w, $c)] : reply_to($w, $c) } } }, 'timeout 10s; max_pending 100000;'],
+    'the reply comes later'     => [{ on => { GET => sub ($w, $c) { $w->[1] eq key(1) ? [{ delay => 0.03 }, reply_to($w, $c)] : reply_to($w, $c) } } }, 'timeout 10s; max_pending 100000;'],
     'no reply comes in time'    => [{ on => { GET => [{ silence => 1 }] } }, 'timeout 50ms;'],
     'the store is closed then'  => [{ on => { GET => [{ delay => 0.03 }, { close => 1 }] } }, 'timeout 10s;'],
     'the store does not answer' => [{ listen => 'full' }, 'timeout 60ms;'],

@@ -122,4 +122,32 @@ for my $what (sort keys %mute) {
     };
 }
 
+# Clients that are in the middle of a request take all that the worker has, but for one.
+for my $what ('worker_connections', 'descriptors') {
+    subtest "out of $what" => sub {
+        my $redis = start_redis();
+        put_sessions($redis, 1, 1);
+        my %few = $what eq 'descriptors' ? (main => 'worker_rlimit_nofile 40;') : (worker_connections => 24);
+        my $nginx  = session_nginx(url => $redis->url, %few);
+        my $reason = $what eq 'descriptors' ? qr/connect\(\) failed \(24: Too many open files\)/ : qr/no connection left, worker_connections are not enough/;
+        my ($worker) = $nginx->workers;
+        my @clients;
+        for my $count (1 .. 60) {
+            push @clients, open_connection($nginx->port);
+            syswrite $clients[-1], "GET /need HTTP/1.1\r\nHost: ";
+            my $asking = open_connection($nginx->port);
+            syswrite $asking, request('/need', 1);
+            my $response = read_response($asking, timeout => 1);
+            leave($asking);
+            # The connection to Redis is opened anew each time: it is the one to be missing.
+            $redis->cmd('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+            last if lines_like($nginx, $reason) || !$response->{code};
+        }
+        is(scalar grep({ /is down/ } lines_like($nginx, $reason)), 1, 'the log says so once');
+        leave($_) for @clients;
+        cmp_ok(until_found($nginx, 1, seconds => 10), '<', 9, 'served when there is room again');
+        is_deeply([$nginx->workers], [$worker], 'the worker lives');
+    };
+}
+
 done_testing();

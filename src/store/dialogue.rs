@@ -383,17 +383,26 @@ mod tests {
 
     #[test]
     fn what_is_next_is_known() {
-        let named = Login { client_name: Some("nginx".into()), ..login(None, Some("pw"), 3) };
-        let (mut dialogue, _) = begin(&named, true);
+        let login = Login {
+            client_name: Some("nginx".into()),
+            tracking: true,
+            ..login(None, Some("pw"), 3)
+        };
+        let (mut dialogue, _) = begin(&login, true);
         let mut steps = Vec::new();
         while dialogue.awaits_reply() {
-            steps.push((dialogue.awaits_name(), dialogue.awaited_step()));
-            let is_probe = steps.len() == 3;
-            dialogue.take(if is_probe { Reply::Null } else { Reply::Status }).unwrap();
+            steps.push((dialogue.awaited_feature(), dialogue.awaited_step()));
+            let reply = match steps.len() {
+                2 => Reply::Error(error("ERR unknown command 'HELLO'")),
+                5 => Reply::Null,
+                _ => Reply::Status,
+            };
+            dialogue.take(reply).unwrap();
         }
-        let (auth, select) = ((false, Some(Step::Auth)), (false, Some(Step::Select)));
-        assert_eq!(steps, [auth, select, (false, None), (true, None)]);
-        assert_eq!((dialogue.awaits_name(), dialogue.awaited_step()), (false, None));
+        let (auth, select) = ((None, Some(Step::Auth)), (None, Some(Step::Select)));
+        let (tracking, name) = ((Some(Feature::Tracking), None), (Some(Feature::Name), None));
+        assert_eq!(steps, [auth, tracking, tracking, select, (None, None), name]);
+        assert_eq!((dialogue.awaited_feature(), dialogue.awaited_step()), (None, None));
     }
 
     #[test]
