@@ -1,19 +1,21 @@
 """What a session from Redis costs an nginx worker: the module, its peers, and the floor, which is bare proxy_pass.
 
-Every variant is an nginx with one worker in front of the same backend, which answers 400 to a request without X-User-Id. wrk sends the
-cookies of 1000 sessions in turn. Figures of a shared machine drift by a factor of two within minutes, so a variant is never compared
-with a floor of another time: each of its samples has one of the floor right beside it, the order changes from round to round, and what
-is reported is the median of the ratios of these pairs. Pairs during which others used the machine are measured again, up to as many as
-there are rounds.
+Every variant is an nginx in front of the same backend, which answers 400 to a request without X-User-Id. wrk sends the cookies of the
+sessions in turn. Figures of a shared machine drift by a factor of two within minutes, so a variant is never compared with a floor of
+another time: each of its samples has one of the floor right beside it, the order changes from round to round, and what is reported is
+the median of the ratios of these pairs. Pairs during which others used the machine are measured again, up to as many as there are
+rounds.
 """
 
 import argparse
+import itertools
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import measure
 import report
@@ -23,6 +25,7 @@ from servers import HERE, Failure, Servers
 ROOT = HERE.parent
 FLOOR = "floor"
 FOREIGN_LIMIT = 0.10  # a sample during which others used more of the machine's CPU than this is disturbed
+MOST_COOKIES = 50000  # so many sessions wrk asks for, by chance where there are more
 
 
 @dataclass
@@ -30,18 +33,82 @@ class Variant:
     title: str
     conf: str  # in variants/
     framework: str = "express"  # whose cookies it gets
+    words: dict = field(default_factory=dict)  # of the configuration
     needs: str = ""  # "module", "cluster", "lua" or "auth"
+    cookies: str = "all"  # or "one": everybody asks for the same session
+
+    def uses_module(self):
+        return self.conf == "module"
+
+
+REDIS = "server redis://127.0.0.1:@REDIS@;"
+CACHE = " cache 64m;"
+TLS = "server rediss://127.0.0.1:@REDIS_TLS@; ssl_trusted_certificate @DIR@/redis.crt; connect_timeout 5s;"
+NAMES = ("/user/id", "/user/name", "/user/email", "/user/csrf", "/user/locale", "/user/roles/0", "/user/roles/1", "/views")
+MORE_HEADERS = "".join(f"session_redis_set_header X-Session-{n} {NAMES[n % len(NAMES)]};\n" for n in range(1, 20))
+
+
+def module(title, store=REDIS, framework="php", more="", **others):
+    if framework == "express":
+        more += f'session_redis_secret "{sessions.SECRET}";'
+    words = {"STORE": store, "FRAMEWORK": framework, "MORE": more}
+    return Variant(f"this module, {title}", "module", framework, words, **{"needs": "module", **others})
 
 
 # In the order of the report. "control" is a second floor: how far its ratio is from 1 is what the method cannot tell apart.
 VARIANTS = {
-    "module-express": Variant("this module, Express (signed cookie, JSON)", "module-express", needs="module"),
-    "module-php": Variant("this module, PHP", "module-php", framework="php", needs="module"),
-    "module-cluster": Variant("this module, PHP, Redis Cluster", "module-cluster", framework="php", needs="cluster"),
-    "module-tls": Variant("this module, PHP, Redis over TLS", "module-tls", framework="php", needs="module"),
-    "lua": Variant("OpenResty Lua, keepalive, cjson", "lua", needs="lua"),
-    "auth_request": Variant("auth_request and a Node service", "auth_request", needs="auth"),
+    "module-express": module("Express (signed cookie, JSON)", framework="express"),
+    "module-php": module("PHP"),
+    "module-cached": module("PHP, cache", REDIS + CACHE),
+    "module-cached-express": module("Express, cache", REDIS + CACHE, "express"),
+    "module-cached-headers": module("PHP, cache, 20 headers", REDIS + CACHE, more=MORE_HEADERS),
+    "module-shared": module("PHP, all ask for one session", cookies="one"),
+    "module-unix": module("PHP, Redis on a Unix socket", "server redis+unix://@DIR@/redis.sock;"),
+    "module-tls": module("PHP, Redis over TLS", TLS),
+    "module-cluster": module("PHP, Redis Cluster", "cluster 127.0.0.1:@CLUSTER@;", needs="cluster"),
+    "lua": Variant("OpenResty Lua, keepalive, cjson", "lua", words={"READ": "uncached"}, needs="lua"),
+    "lua-lrucache": Variant("OpenResty Lua, lrucache of 1 s", "lua", words={"READ": "cached"}, needs="lua"),
+    "auth_request": Variant("auth_request and a Node service", "auth_request", words={"ZONE": "off"}, needs="auth"),
+    "auth_request-cache": Variant("auth_request, proxy_cache of 1 s", "auth_request", words={"ZONE": "auth"}, needs="auth"),
     "control": Variant("the floor again (control)", "floor"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a table is measured with."""
+
+    connections: int = 64
+    sessions: int = 1000
+    size: int = 300  # of a session, in bytes
+    workers: int = 1
+
+    def start(self):
+        """What servers must be started anew for."""
+        return replace(self, connections=0)
+
+
+@dataclass
+class Scenario:
+    title: str
+    variants: tuple
+    connections: tuple = (64,)
+    sessions: tuple = (1000,)
+    size: tuple = (300,)
+    workers: tuple = (1,)
+
+    def cases(self):
+        products = itertools.product(self.sessions, self.size, self.workers, self.connections)
+        return [Case(connections, count, size, workers) for count, size, workers, connections in products]
+
+
+READ_AND_CACHED = ("module-php", "module-cached", "control")
+SCENARIOS = {
+    "main": Scenario("What a session costs", tuple(VARIANTS), connections=(64, 1)),
+    "connections": Scenario("By connections", READ_AND_CACHED, connections=(1, 8, 64, 256, 1024)),
+    "size": Scenario("By the size of a session", READ_AND_CACHED, size=(300, 4096, 65536)),
+    "sessions": Scenario("By the number of sessions", READ_AND_CACHED, sessions=(1000, 10000, 100000, 1000000)),
+    "workers": Scenario("By workers", READ_AND_CACHED, workers=(1, 2)),
 }
 
 
@@ -53,7 +120,6 @@ class Front:
     port: int
     pids: list
     servers: Servers
-    pairs: dict = field(default_factory=dict)  # connections -> [(Sample, Sample of the floor)]
 
     def said(self):
         return self.servers.said(self.name)
@@ -64,8 +130,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     try:
-        with Servers(options.nginx) as servers:
-            run(options, servers)
+        for name in options.scenario:
+            run(options, name, SCENARIOS[name])
     except Failure as failure:
         sys.exit(f"bench: {failure}")
     except KeyboardInterrupt:
@@ -74,68 +140,98 @@ def main():
 
 def arguments():
     parser = argparse.ArgumentParser(prog="bench/run.sh", description="Measures what a session costs, as a ratio to bare proxy_pass.")
+    names = f"of {', '.join(VARIANTS)}"
+    parser.add_argument("--scenario", type=known(SCENARIOS), default="main", help=f"which, of {', '.join(SCENARIOS)} (%(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="samples of each variant (%(default)s)")
     parser.add_argument("--seconds", type=int, default=1, help="length of a sample (%(default)s)")
-    parser.add_argument("--connections", default="64,1", help="a run for each (%(default)s)")
-    parser.add_argument("--variants", default=",".join(VARIANTS), help="which, of %(default)s")
-    parser.add_argument("--output", type=pathlib.Path, default=HERE / "results", help="folder of the table and the chart (%(default)s)")
-    options = parser.parse_args()
+    parser.add_argument("--connections", type=lambda text: [int(number) for number in text.split(",")], help="instead of the scenario's")
+    parser.add_argument("--variants", type=known(VARIANTS), help=f"instead of the scenario's: {names}")
+    parser.add_argument("--output", type=pathlib.Path, default=HERE / "results", help="folder of tables and charts (%(default)s)")
+    return with_binaries(parser.parse_args())
 
-    options.connections = [int(number) for number in options.connections.split(",")]
-    options.variants = options.variants.split(",")
-    for name in options.variants:
-        if name not in VARIANTS:
-            parser.error(f'no variant "{name}"; there are {", ".join(VARIANTS)}')
+
+def with_binaries(options):
     options.nginx = os.environ.get("NGINX_BINARY", "/usr/sbin/nginx")
-    options.module = pathlib.Path(os.environ.get("MODULE", ROOT / "objs/ngx_http_session_redis_module.so")).resolve()
+    options.module = pathlib.Path(os.environ.get("MODULE", ROOT / "objs/system/ngx_http_session_redis_module.so")).resolve()
     return options
 
 
-def run(options, servers):
-    cookies = {}
-    redis, backend = servers.redis(), servers.backend()
-    for framework, built in zip(("express", "php"), sessions.build()):
-        sessions.load(servers.ports["REDIS"], built)
-        cookies[framework] = servers.dir / f"{framework}.cookies"
-        cookies[framework].write_text("".join(cookie + "\n" for cookie, *_ in built))
+def known(table):
+    def names(text):
+        for name in text.split(","):
+            if name not in table:
+                raise argparse.ArgumentTypeError(f'no "{name}"; there are {", ".join(table)}')
+        return text.split(",")
 
-    nodes = []
-    if any(VARIANTS[name].needs == "cluster" for name in options.variants):
-        nodes = servers.cluster()
-        for built in sessions.build():
-            sessions.load_cluster(servers.nodes, built)
+    return names
 
-    floor = Front(FLOOR, *listening(servers.front(FLOOR, "floor")), servers)
-    fronts, left_out = [], []
-    for name in options.variants:
+
+def run(options, name, scenario):
+    scenario = replace(scenario, variants=options.variants or scenario.variants, connections=options.connections or scenario.connections)
+    tables, left_out = [], []
+    for start, cases in itertools.groupby(scenario.cases(), Case.start):
+        with Servers(options.nginx) as servers:
+            tables += run_cases(options, scenario, start, list(cases), servers, left_out)
+    report.write(options, name, scenario, tables, list(dict.fromkeys(left_out)))
+
+
+def run_cases(options, scenario, start, cases, servers, left_out):
+    """Answers a table for each of the cases, which differ only in connections."""
+    variants = [VARIANTS[name] for name in scenario.variants]
+    others, redis = [servers.backend()], servers.redis()
+    if any(variant.needs == "cluster" for variant in variants):
+        others += servers.cluster()
+    cookies = {framework: fill(servers, framework, start) for framework in sorted({variant.framework for variant in variants})}
+
+    floor = start_front(FLOOR, VARIANTS["control"], options, servers, start.workers)
+    fronts = []
+    for name, variant in zip(scenario.variants, variants):
         try:
-            fronts.append(start_front(name, options, servers))
+            fronts.append(start_front(name, variant, options, servers, start.workers))
         except Unavailable as reason:
-            left_out.append(f"{VARIANTS[name].title}: {reason}")
+            left_out.append(f"{variant.title}: {reason}")
             print(f"left out: {left_out[-1]}", flush=True)
 
-    noisy = {}
-    for connections in options.connections:
-        print(f"{report.plural(connections)}: {options.rounds} rounds of {len(fronts)} pairs, {options.seconds} s a sample", flush=True)
-        noisy[connections] = run_rounds(options, floor, fronts, connections, cookies, redis, [backend, *nodes])
-        report.print_table(report.rows(VARIANTS, fronts, connections), connections, noisy[connections])
+    tables = []
+    for case in cases:
+        label = report.label(case, scenario)
+        print(f"{label}: {options.rounds} rounds of {len(fronts)} pairs, {options.seconds} s a sample", flush=True)
+        pairs = run_rounds(options, floor, fronts, case.connections, cookies, redis, others)
+        noisy = sum(disturbed(pair) for some in pairs.values() for pair in some)
+        tables.append(report.Table(label, report.rows(VARIANTS, pairs), noisy))
+        report.print_table(tables[-1])
+    return tables
 
-    report.write(options, VARIANTS, fronts, left_out, noisy, servers)
+
+def fill(servers, framework, case, most=MOST_COOKIES):
+    """Writes the sessions to Redis, and to the cluster where there is one; answers files of their cookies, by Variant.cookies."""
+    def build():
+        return sessions.build(framework, case.sessions, case.size)
+
+    for ports in ([servers.ports["REDIS"]], servers.nodes):
+        if ports:
+            sessions.load(ports, build())
+    chosen = set(random.Random(1).sample(range(case.sessions), min(case.sessions, most)))
+    lines = [cookie + "\n" for place, (cookie, *_) in enumerate(build()) if place in chosen]
+    files = {"all": lines, "one": lines[:1]}
+    for name, some in files.items():
+        files[name] = servers.dir / f"{framework}.{name}.cookies"
+        files[name].write_text("".join(some))
+    return files
 
 
 class Unavailable(Exception):
     """Why a peer cannot be measured here; the others can."""
 
 
-def start_front(name, options, servers):
-    variant = VARIANTS[name]
-    load, peers, environment, helpers = [], "", None, []
-    if variant.needs in ("module", "cluster"):
+def start_front(name, variant, options, servers, workers=1, **how):
+    load, environment, helpers, words = [], None, [], dict(variant.words)
+    if variant.uses_module():
         if not options.module.exists():
             raise Failure(f"no module at {options.module}; \"make\" builds it")
         load = [options.module]
     elif variant.needs == "lua":
-        peers = unpack_lua()
+        words["PEERS"] = peers = unpack_lua()
         modules = f"{peers}/usr/lib/nginx/modules"
         load = [f"{modules}/ndk_http_module.so", f"{modules}/ngx_http_lua_module.so"]
         libraries = [str(folder) for folder in (*peers.glob("usr/lib/*-linux-gnu"), *peers.glob("lib/*-linux-gnu"))]
@@ -143,12 +239,12 @@ def start_front(name, options, servers):
     elif variant.needs == "auth":
         helpers = [servers.auth_service()]
     try:
-        port, worker = servers.front(name, variant.conf, load, peers, environment)
+        port, pids = servers.front(name, variant.conf, words, load, environment, workers, **how)
     except Failure as failure:
-        if variant.needs in ("module", "cluster"):
+        if not variant.needs or variant.uses_module():
             raise
         raise Unavailable(str(failure)) from None
-    return Front(name, port, [worker, *helpers], servers)
+    return Front(name, port, [*pids, *helpers], servers)
 
 
 def unpack_lua():
@@ -159,17 +255,12 @@ def unpack_lua():
     return folder
 
 
-def listening(started):
-    port, worker = started
-    return port, [worker]
-
-
 def run_rounds(options, floor, fronts, connections, cookies, redis, servers):
-    """Fills the pairs of the fronts, each sample beside one of the floor. Answers how many disturbed pairs had to stay among them."""
+    """Pairs for each front, each sample beside one of the floor; disturbed ones are among them where too few were not."""
 
     def sample(front, variant, seconds):
         others = [*servers, *(pid for other in (floor, *fronts) if other is not front for pid in other.pids)]
-        return measure.sample(front, cookies[variant.framework], connections, seconds, redis, others)
+        return measure.sample(front, cookies[variant.framework][variant.cookies], connections, seconds, redis, others)
 
     for front in fronts:  # not measured: connections are opened, a wrong answer ends the run before it costs minutes
         sample(front, VARIANTS[front.name], 1)
@@ -189,9 +280,7 @@ def run_rounds(options, floor, fronts, connections, cookies, redis, servers):
                 mine = sample(front, variant, options.seconds)
             taken[front.name].append((mine, beside))
 
-    for front in fronts:
-        front.pairs[connections] = sorted(taken[front.name], key=foreign)[: options.rounds]
-    return sum(disturbed(pair) for front in fronts for pair in front.pairs[connections])
+    return {name: sorted(pairs, key=foreign)[: options.rounds] for name, pairs in taken.items()}
 
 
 def disturbed(pair):

@@ -31,11 +31,18 @@ class Row:
     pairs: int
 
 
-def rows(variants, fronts, connections):
-    """A row for the floor, then one for each front."""
-    floors = [floor for front in fronts for _, floor in front.pairs[connections]]
+@dataclass
+class Table:
+    label: str  # what was measured with
+    rows: list
+    noisy: int  # pairs during which others used the machine
+
+
+def rows(variants, pairs):
+    """A row for the floor, then one for each variant, of its pairs."""
+    floors = [floor for some in pairs.values() for _, floor in some]
     result = [row("bare proxy_pass (the floor)", [(floor, floor) for floor in floors])]
-    return result + [row(variants[front.name].title, front.pairs[connections]) for front in fronts]
+    return result + [row(variants[name].title, some) for name, some in pairs.items()]
 
 
 def row(title, pairs):
@@ -62,60 +69,91 @@ def cells(row):
     )  # fmt: skip
 
 
-def print_table(table, connections, noisy):
-    lines = [HEADS, *(cells(row) for row in table)]
+def print_table(table):
+    lines = [HEADS, *(cells(row) for row in table.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS))]
-    print(f"\n{plural(connections)}")
+    print(f"\n{table.label}")
     for line in lines:
         first, *others = (f"{cell:<{width}}" if column == 0 else f"{cell:>{width}}" for column, (cell, width) in enumerate(zip(line, widths)))
         print("  ".join([first, *others]))
-    if noisy:
-        print(f"others used the machine during {noisy} of the pairs; their ratios say less")
+    if table.noisy:
+        print(f"others used the machine during {table.noisy} of the pairs; their ratios say less")
     print(flush=True)
 
 
-def plural(connections):
-    return f"{connections} connection" + ("s" if connections > 1 else "")
+# What a case is called by, and how.
+AXES = {
+    "sessions": lambda count: f"{grouped(count)} sessions",
+    "size": lambda bytes: f"{bytes} bytes" if bytes < 1024 else f"{bytes // 1024} KB",
+    "workers": lambda count: plural(count, "worker"),
+    "connections": lambda count: plural(count, "connection"),
+}
 
 
-def write(options, variants, fronts, left_out, noisy, servers):
-    """Writes bench.md and bench.svg."""
-    tables = {connections: rows(variants, fronts, connections) for connections in options.connections}
+def label(case, scenario):
+    """What sets a case apart from the others of its scenario; its connections always."""
+    return ", ".join(say(getattr(case, axis)) for axis, say in AXES.items() if axis == "connections" or len(getattr(scenario, axis)) > 1)
+
+
+def plural(number, noun):
+    return f"{number} {noun}" + ("s" if number > 1 else "")
+
+
+def grouped(number):
+    return f"{number:,}".replace(",", " ")
+
+
+def write(options, name, scenario, tables, left_out):
+    """Writes a scenario's table and chart; those of the main one are bench.md and bench.svg."""
     options.output.mkdir(parents=True, exist_ok=True)
-    markdown, chart = options.output / "bench.md", options.output / "bench.svg"
-    markdown.write_text(as_markdown(options, tables, left_out, noisy, servers))
+    markdown, chart = (options.output / f"{'bench' if name == 'main' else name}.{end}" for end in ("md", "svg"))
+    markdown.write_text(as_markdown(options, scenario, tables, left_out, chart.name))
     chart.write_text(as_svg(tables))
     print(f"written: {markdown}, {chart}")
 
 
-def as_markdown(options, tables, left_out, noisy, servers):
-    parts = ["# What a session costs", machine(options, servers), "![CPU time per request, as a ratio to bare proxy_pass](bench.svg)"]
-    for connections, table in tables.items():
+def as_markdown(options, scenario, tables, left_out, chart):
+    parts = [f"# {scenario.title}", machine(options), f"![CPU time per request, as a ratio to bare proxy_pass]({chart})"]
+    for table in tables:
         lines = ["| " + " | ".join(HEADS) + " |", "| --- |" + " ---: |" * (len(HEADS) - 1)]
-        lines += ["| " + " | ".join(cells(row)) + " |" for row in table]
-        parts.append(f"## {plural(connections)}\n\n" + "\n".join(lines))
+        lines += ["| " + " | ".join(cells(row)) + " |" for row in table.rows]
+        parts.append(f"## {table.label}\n\n" + "\n".join(lines))
     if left_out:
         parts.append("Left out:\n\n" + "\n".join(f"- {html.escape(reason, quote=False)}" for reason in left_out))
     parts.append(
-        f"CPU: time of the one worker, all its threads, and of helpers (the Node service) per request, as the scheduler counts it; Redis is shown"
-        f" apart. 1000 sessions of about 300 bytes, no cache; the module verifies the signature of Express' cookie, the peers do not. Each"
-        f" sample ({options.seconds} s) stands beside one of the floor; a ratio is the median over the pairs, the quartiles say how far they"
-        f" spread.{disturbance(noisy, tables)}"
+        f"CPU: time of the workers, all their threads, and of helpers (the Node service) per request, as the scheduler counts it; Redis is"
+        f" shown apart. {setting(scenario)} The module verifies the signature of Express' cookie, the peers do not. Each sample"
+        f" ({options.seconds} s) stands beside one of the floor; a ratio is the median over the pairs, the quartiles say how far they"
+        f" spread.{disturbance(tables)}"
     )
     return "\n\n".join(parts) + "\n"
 
 
-def disturbance(noisy, tables):
-    found = [f"{n} of {sum(row.pairs for row in tables[c][1:])} pairs at {plural(c)}" for c, n in noisy.items() if n]
+def setting(scenario):
+    """What all tables of a scenario have in common."""
+    said = [AXES[axis](getattr(scenario, axis)[0]) for axis in ("sessions", "size", "workers") if len(getattr(scenario, axis)) == 1]
+    return ", ".join(said).capitalize() + ". Of more than 50 000 sessions so many, taken by chance, are asked for." * (max(scenario.sessions) > 50000)
+
+
+def disturbance(tables):
+    found = [f"{table.noisy} of {sum(row.pairs for row in table.rows[1:])} pairs at {table.label}" for table in tables if table.noisy]
     return f" Others used the machine during {' and '.join(found)}." if found else ""
 
 
-def machine(options, servers):
-    cpu = next((line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
+def machine(options):
+    today = datetime.date.today().isoformat()
+    return f"{today}: {os.cpu_count()} × {processor()}, Linux {platform.release()}, {versions(options)} on 127.0.0.1, wrk with one thread."
+
+
+def processor():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
+
+
+def versions(options):
     nginx = first_line([options.nginx, "-v"]).rpartition("/")[2]
     redis = first_line(["redis-server", "--version"]).split()[2].removeprefix("v=")
-    today = datetime.date.today().isoformat()
-    return f"{today}: {os.cpu_count()} × {cpu}, Linux {platform.release()}, nginx {nginx}, Redis {redis} on 127.0.0.1, wrk with one thread."
+    return f"nginx {nginx}, Redis {redis}"
 
 
 def first_line(command):
@@ -133,16 +171,16 @@ STYLE = (
 
 
 def as_svg(tables):
-    """Bars of the CPU ratio, a group for each number of connections; the dashed line is the floor, the thin one the quartiles."""
-    longest = max(max(row.cpu.ratio, row.cpu.high) for table in tables.values() for row in table[1:])
+    """Bars of the CPU ratio, a group for each table; the dashed line is the floor, the thin one the quartiles."""
+    longest = max(max(row.cpu.ratio, row.cpu.high) for table in tables for row in table.rows[1:])
     scale = (WIDTH - LEFT - RIGHT) / max(longest, 1.5)
     body, y = [text(20, 30, "Worker CPU time per request, as a ratio to bare proxy_pass", "head")], 44
-    for connections, table in tables.items():
+    for table in tables:
         y += 24
-        body.append(text(20, y, f"{plural(connections)} (floor: {table[0].cpu.value:.1f} µs)", "note"))
+        body.append(text(20, y, f"{table.label} (floor: {table.rows[0].cpu.value:.1f} µs)", "note"))
         y += 12
         top = y
-        for row in table[1:]:
+        for row in table.rows[1:]:
             body += bar(row, y, scale)
             y += BAR + GAP
         body.append(f'<line class="floor" x1="{LEFT + scale:.1f}" y1="{top - 4}" x2="{LEFT + scale:.1f}" y2="{y - GAP + 4}"/>')

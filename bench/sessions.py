@@ -1,50 +1,58 @@
-"""The sessions: 1000 users, each once as Express and once as PHP would store it, and the cookies that name them."""
+"""The sessions, as Express or as PHP would store them, and the cookies that name them."""
 
 import base64
 import binascii
+import bisect
 import hashlib
 import hmac
+import itertools
 import json
 import random
 import socket
 import urllib.parse
 
-COUNT = 1000
 SECRET = "a secret of the benchmark"
 FIRST_USER = 1001
+AT_ONCE = 10000  # so many are written to Redis before its answers are read
 
 
-def build(seed=1):
-    """Two lists of (cookie, key, value, user id): one for Express, one for PHP; values have 300 bytes, give or take fifteen."""
+def build(framework, count, size, seed=1):
+    """(cookie, key, value) of each session; values have `size` bytes, give or take a few, 300 at least."""
     rng = random.Random(seed)
-    express, php = [], []
-    for user_id in range(FIRST_USER, FIRST_USER + COUNT):
-        data = user(rng, user_id)
-        express_id = pick(rng, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", 32)
-        cookie = {"originalMaxAge": None, "expires": None, "httpOnly": True, "path": "/"}
-        value = json.dumps({"cookie": cookie, "user": data, "views": 1234}, separators=(",", ":"))
-        express.append(("connect.sid=" + signed(express_id), "sess:" + express_id, value, user_id))
-
-        php_id = pick(rng, "abcdefghijklmnopqrstuvwxyz0123456789", 26)
-        value = "user|" + php_serialize(data) + "views|" + php_serialize(1234)
-        php.append(("PHPSESSID=" + php_id, "PHPREDIS_SESSION:" + php_id, value, user_id))
-    return express, php
+    cookie, prefix, write, new_id = FRAMEWORKS[framework]
+    short = size - len(write(user("")))
+    template = write(user("." * max(0, short - 20)) if short > 20 else user(""))
+    for user_id in range(FIRST_USER, FIRST_USER + count):
+        value = template.replace(str(ANY_USER), str(user_id)).replace(ANY_TOKEN, f"{rng.getrandbits(256):064x}")
+        session_id = new_id(rng)
+        yield cookie(session_id), prefix + session_id, value
 
 
-def user(rng, user_id):
-    return {
-        "id": user_id,
-        "name": "User " + pick(rng, "abcdefghijklmnopqrstuvwxyz", 8),
-        "email": pick(rng, "abcdefghijklmnopqrstuvwxyz", 10) + "@example.com",
+# What each session has of its own; texts have one length, so that what is written around them holds for all.
+ANY_USER = 987654321
+ANY_TOKEN = "token" + "-" * 59
+
+
+def user(about):
+    data = {
+        "id": ANY_USER,
+        "name": "User Someone",
+        "email": "some.one11@example.com",
         "roles": ["editor", "author"],
         "admin": False,
-        "csrf": pick(rng, "0123456789abcdef", 64),
+        "csrf": ANY_TOKEN,
         "locale": "en_GB",
     }
+    return {**data, "about": about} if about else data
 
 
-def pick(rng, alphabet, length):
-    return "".join(rng.choices(alphabet, k=length))
+def express_value(data):
+    cookie = {"originalMaxAge": None, "expires": None, "httpOnly": True, "path": "/"}
+    return json.dumps({"cookie": cookie, "user": data, "views": 1234}, separators=(",", ":"))
+
+
+def php_value(data):
+    return "user|" + php_serialize(data) + "views|" + php_serialize(1234)
 
 
 def signed(session_id):
@@ -67,28 +75,40 @@ def php_serialize(value):
     return f"a:{len(value)}:{{{inside}}}"
 
 
-def load_cluster(ports, sessions):
-    """Writes each session to the node of its slot; nodes have equal shares of the slots."""
-    shares = [[] for _ in ports]
-    for session in sessions:
-        shares[binascii.crc_hqx(session[1].encode(), 0) % 16384 * len(ports) // 16384].append(session)
-    for port, share in zip(ports, shares):
-        load(port, share)
+# How each names a session in its cookie, the prefix of its key, how it writes one, and its ids.
+FRAMEWORKS = {
+    "express": (
+        lambda session_id: "connect.sid=" + signed(session_id), "sess:", express_value,
+        lambda rng: base64.urlsafe_b64encode(rng.getrandbits(192).to_bytes(24, "big")).decode(),
+    ),
+    "php": (lambda session_id: "PHPSESSID=" + session_id, "PHPREDIS_SESSION:", php_value, lambda rng: f"{rng.getrandbits(104):026x}"),
+}  # fmt: skip
 
 
-def load(port, sessions):
-    """Writes the sessions to Redis, without an end to their life."""
-    commands = b"".join(command("SET", key, value) for _, key, value, _ in sessions)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as redis:
-        redis.sendall(commands)
-        got = b""
-        while got.count(b"\r\n") < len(sessions):
-            chunk = redis.recv(65536)
-            if not chunk:
-                raise RuntimeError("Redis closed the connection")
-            got += chunk
-        if got != b"+OK\r\n" * len(sessions):
-            raise RuntimeError("Redis refused a session")
+def load(ports, sessions):
+    """Writes the sessions, without an end to their life, each to the node of its slot; nodes have equal shares of the slots, as redis-cli deals them out."""
+    last_slots = [round((number + 1) * 16384 / len(ports) - 1) for number in range(len(ports))]
+    nodes = [socket.create_connection(("127.0.0.1", port), timeout=60) for port in ports]
+    for some in iter(lambda: list(itertools.islice(sessions, AT_ONCE)), []):
+        shares = [[] for _ in nodes]
+        for _, key, value in some:
+            shares[bisect.bisect_left(last_slots, binascii.crc_hqx(key.encode(), 0) % 16384)].append(command("SET", key, value))
+        for redis, share in zip(nodes, shares):
+            redis.sendall(b"".join(share))
+            expect(redis, b"+OK\r\n" * len(share))
+    for redis in nodes:
+        redis.close()
+
+
+def expect(redis, answer):
+    got = b""
+    while len(got) < len(answer):
+        chunk = redis.recv(65536)
+        if not chunk:
+            raise RuntimeError("Redis closed the connection")
+        got += chunk
+    if got != answer:
+        raise RuntimeError(f"Redis refused a session: {got.replace(answer[:5], b'')[:100]}")
 
 
 def command(*words):

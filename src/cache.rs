@@ -135,10 +135,8 @@ impl<V: Kept + Clone> Cache<V> {
     /// An empty cache.
     pub fn new(limits: Limits) -> Self {
         let expected = limits.size / EXPECTED;
-        Self {
-            entries: unsync::Cache::with_weighter(expected, limits.size as u64, ByBytes),
-            limits,
-        }
+        let room = limits.size - expected / REMEMBERED * (size_of::<Entry<V>>() + IN_TABLES);
+        Self { entries: unsync::Cache::with_weighter(expected, room as u64, ByBytes), limits }
     }
 
     /// What is known of a key at `now`.
@@ -231,12 +229,16 @@ impl<V> fmt::Debug for Cache<V> {
     }
 }
 
-/// Bytes of an entry of usual size: for how many the tables are made at first.
+/// Bytes of an entry of usual size: so many entries are expected.
 const EXPECTED: usize = 1024;
 
-/// What an entry takes in the tables of the cache, apart from itself: the place in the hash table and in the list, with
-/// the room that both have to grow, and what is remembered of entries that went.
-const IN_TABLES: usize = 96;
+/// One in so many of those expected is the number of entries that went and are remembered: `quick_cache` keeps their
+/// places in the tables.
+const REMEMBERED: usize = 2;
+
+/// What an entry takes in the tables of the cache, apart from itself: its key's address, its neighbours in the list,
+/// and its place in the hash table with the room that this has to grow.
+const IN_TABLES: usize = 48;
 
 /// The bytes that an allocation takes of the heap: the size, what the allocator keeps with it, and what it rounds up.
 pub fn allocated(size: usize) -> usize {

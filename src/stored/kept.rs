@@ -40,7 +40,7 @@ const MOST_EXCERPTS: usize = 16;
 impl KeptSession {
     /// A session that nobody has read yet.
     pub fn new(stored: Stored) -> Self {
-        let bytes = Cell::new(size_of::<Self>() + stored_bytes(&stored));
+        let bytes = Cell::new(counted::<Self>() + stored_bytes(&stored));
         let weighed = bytes.clone();
         Self { stored, excerpts: RefCell::default(), bytes, weighed }
     }
@@ -73,9 +73,11 @@ impl KeptSession {
         let excerpt = Rc::new(Excerpt { session: read(&self.stored)?, headers: OnceCell::new() });
         let mut excerpts = self.excerpts.borrow_mut();
         if excerpts.len() < MOST_EXCERPTS {
-            self.grow(size_of::<(usize, Rc<Excerpt>)>() + allocated(size_of::<Excerpt>()));
-            self.grow(heap_bytes(&excerpt.session.value));
+            // One by one: there is hardly ever more than one.
+            excerpts.reserve_exact(1);
             excerpts.push((location, Rc::clone(&excerpt)));
+            self.grow(allocated(size_of::<(usize, Rc<Excerpt>)>()) + counted::<Excerpt>());
+            self.grow(heap_bytes(&excerpt.session.value));
         }
         Ok(excerpt)
     }
@@ -89,7 +91,7 @@ impl KeptSession {
         excerpt.headers.get_or_init(|| {
             let headers = make(&excerpt.session.value);
             let values = headers.iter().filter_map(|header| header.as_ref().ok()?.as_ref());
-            self.grow(allocated(size_of_val(&headers[..])));
+            self.grow(allocated(headers.capacity() * size_of::<Header>()));
             self.grow(values.map(|value| allocated(value.len())).sum());
             headers
         })
@@ -98,6 +100,11 @@ impl KeptSession {
     fn grow(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes);
     }
+}
+
+/// What an `Rc` of a value takes: it has two counts beside it.
+fn counted<T>() -> usize {
+    allocated(size_of::<T>() + 2 * size_of::<usize>())
 }
 
 fn stored_bytes(stored: &Stored) -> usize {
@@ -115,8 +122,11 @@ fn stored_bytes(stored: &Stored) -> usize {
 
 /// What a value holds on the heap, itself not included. Recursive, since a session's depth is bounded by its decoder.
 fn heap_bytes(value: &Value) -> usize {
-    /// An entry of an object: its name, its value, its hash, and its place in the table of hashes with room to grow.
-    const ENTRY: usize = size_of::<String>() + size_of::<Value>() + 3 * size_of::<usize>();
+    /// An entry of an object: its name, its value and its hash.
+    const ENTRY: usize = size_of::<String>() + size_of::<Value>() + size_of::<usize>();
+    /// A place in an object's table of hashes; a group of them stands at its end once more.
+    const PLACE: usize = size_of::<usize>() + 1;
+    const GROUP: usize = 16;
     match value {
         Value::Null | Value::Bool(_) => 0,
         // Kept as text, so that no digit is lost.
@@ -129,7 +139,11 @@ fn heap_bytes(value: &Value) -> usize {
         Value::Object(members) => {
             let each =
                 |(name, value): (&String, &Value)| allocated(name.capacity()) + heap_bytes(value);
-            allocated(members.len() * ENTRY) + members.iter().map(each).sum::<usize>()
+            // At most seven of eight places are taken.
+            let places = (members.len() * 8).div_ceil(7).next_power_of_two().max(4);
+            allocated(members.len() * ENTRY)
+                + allocated(places * PLACE + GROUP)
+                + members.iter().map(each).sum::<usize>()
         }
     }
 }
