@@ -87,22 +87,24 @@ sub replicate ($self, @masters) {
     return;
 }
 
+sub wait_until_well ($self) {
+    return wait_for(sub { $self->is_well }, what => 'a cluster that is well', seconds => 30, every => 0.05);
+}
+
 # Every node that runs says that all is well, replicas are in step and known to be, and nobody thinks otherwise of who
 # serves what.
-sub wait_until_well ($self) {
-    return wait_for(sub {
-        my %views;
-        my $replicas = grep { $_->info('replication')->{role} eq 'slave' } $self->up_nodes;
-        for my $node ($self->up_nodes) {
-            return 0 if $node->cmd('CLUSTER', 'INFO') !~ /cluster_state:ok/;
-            my $info = $node->info('replication');
-            return 0 if $info->{role} eq 'slave' && $info->{master_link_status} ne 'up';
-            my %listed = map { map { $_->[1] => 1 } $_->@[3 .. $#$_] } $node->cmd('CLUSTER', 'SLOTS')->@*;
-            return 0 if keys %listed < $replicas;
-            $views{ join ' ', sort map { "$_->[0]-$_->[1]:" . join ',', sort map { $_->[1] } $_->@[2 .. $#$_] } $node->cmd('CLUSTER', 'SLOTS')->@* }++;
-        }
-        return keys %views == 1;
-    }, what => 'a cluster that is well', seconds => 30, every => 0.05);
+sub is_well ($self) {
+    my %views;
+    my $replicas = grep { $_->info('replication')->{role} eq 'slave' } $self->up_nodes;
+    for my $node ($self->up_nodes) {
+        return 0 if $node->cmd('CLUSTER', 'INFO') !~ /cluster_state:ok/;
+        my $info = $node->info('replication');
+        return 0 if $info->{role} eq 'slave' && $info->{master_link_status} ne 'up';
+        my %listed = map { map { $_->[1] => 1 } $_->@[3 .. $#$_] } $node->cmd('CLUSTER', 'SLOTS')->@*;
+        return 0 if keys %listed < $replicas;
+        $views{ join ' ', sort map { "$_->[0]-$_->[1]:" . join ',', sort map { $_->[1] } $_->@[2 .. $#$_] } $node->cmd('CLUSTER', 'SLOTS')->@* }++;
+    }
+    return keys %views == 1;
 }
 
 sub up_nodes ($self) { return grep { $_->pid && !$_->{frozen} } $self->nodes }
