@@ -180,6 +180,22 @@ subtest 'a replica that is behind' => sub {
     is_deeply([map { $_->[1] } grep { $_->[1] eq 'READONLY' } $replica->commands], ['READONLY'], 'the replica was told that we only read');
 };
 
+subtest 'redirects leave no connection behind' => sub {
+    my $cluster = fill(start_cluster(replicas => 0));
+    my $nginx   = cluster_nginx($cluster);
+    all_right($nginx, 120);
+    for my $n (1 .. 6) {
+        my ($to) = grep { $_ != $cluster->node_of(key($n)) } $cluster->nodes;
+        $cluster->move_slot($cluster->slot(key($n)), $to);
+        is(get($nginx, '/need', $n)->{body}, "user=u$n\n", 'a redirect is followed');
+    }
+    all_right($nginx, 120);
+    my $left;
+    my $ours = sub ($node) { scalar grep { /name=nginx-session-redis / } split /\n/, $node->cmd('CLIENT', 'LIST') };
+    ok(eval { wait_for(sub { ($left = join ' ', map { $ours->($_) } $cluster->nodes) eq '1 1 1' }) }, 'one to each node') or diag "connections: $left";
+    no_alert($nginx);
+};
+
 subtest 'reloads under load' => sub {
     my $cluster = fill(start_cluster(replicas => 0));
     my $nginx   = cluster_nginx($cluster, workers => 2, store => 'timeout 3s;');

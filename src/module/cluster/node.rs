@@ -43,6 +43,10 @@ pub(super) struct Turn {
 
 thread_local! {
     static TURN: RefCell<Option<Turn>> = const { RefCell::new(None) };
+
+    /// Connections to where redirects led. A client keeps none but that to its home, or there would be as many to a
+    /// node as there are nodes.
+    static AWAY: RefCell<Vec<(NodeAddress, Link)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The replies to one command or to many, and who gave them; or who failed, and how.
@@ -82,6 +86,11 @@ pub(super) fn ask_one(
     turn.answer(result.is_ok())
 }
 
+/// Ends the connections to where redirects led.
+pub(super) fn come_home() {
+    AWAY.take();
+}
+
 fn during<T>(turn: Turn, run: impl FnOnce() -> T) -> (T, Turn) {
     let home = turn.home.clone();
     TURN.set(Some(turn));
@@ -110,10 +119,33 @@ impl Turn {
 /// A connection to a node, open or not.
 pub(super) struct Node {
     address: NodeAddress,
+    /// Only to a home.
     link: Option<Link>,
 }
 
 impl Node {
+    fn is_home(&self) -> bool {
+        TURN.with_borrow(|turn| turn.as_ref().is_some_and(|turn| turn.home == self.address))
+    }
+
+    fn take_link(&mut self) -> Option<Link> {
+        if self.is_home() {
+            return self.link.take();
+        }
+        AWAY.with_borrow_mut(|away| {
+            let at = away.iter().position(|(address, _)| *address == self.address)?;
+            Some(away.swap_remove(at).1)
+        })
+    }
+
+    fn keep_link(&mut self, link: Link) {
+        if self.is_home() {
+            self.link = Some(link);
+        } else {
+            AWAY.with_borrow_mut(|away| away.push((self.address.clone(), link)));
+        }
+    }
+
     /// Sends commands and reads their replies. A connection that was closed as idle is opened again once.
     fn exchange(&mut self, commands: &[u8], count: usize) -> RedisResult<Vec<Reply<'static>>> {
         let (terms, deadline) = TURN
@@ -138,7 +170,7 @@ impl Node {
         terms: &Terms,
         deadline: Instant,
     ) -> Result<Vec<Reply<'static>>, (Failure, bool)> {
-        let mut link = match self.link.take().filter(Link::is_clean) {
+        let mut link = match self.take_link().filter(Link::is_clean) {
             Some(link) => link,
             None => {
                 let open = Link::open(&self.address, terms, terms.limits, deadline);
@@ -149,7 +181,7 @@ impl Node {
         let replies =
             link.exchange(commands, count, deadline).map_err(|failure| (failure, used))?;
         if !replies.iter().any(closes) {
-            self.link = Some(link);
+            self.keep_link(link);
         }
         Ok(replies)
     }

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::link::{Link, Terms};
-use super::node::{ask_all, ask_one, Answer};
+use super::node::{ask_all, ask_one, come_home, Answer};
 use super::pool::Pool;
 use crate::store::cluster::batch::{Batch, Given};
 use crate::store::cluster::map::SlotMap;
@@ -244,6 +244,7 @@ fn ask(home: &NodeAddress, terms: &Arc<Terms>, pool: &Pool, batch: &Batch) -> Ba
         };
         report.given.push(given);
     }
+    come_home();
     report
 }
 
