@@ -42,8 +42,8 @@ class Variant:
 
 
 REDIS = "server redis://127.0.0.1:@REDIS@;"
-CACHE = " cache 64m;"
-TLS = "server rediss://127.0.0.1:@REDIS_TLS@; ssl_trusted_certificate @DIR@/redis.crt; connect_timeout 5s;"
+CACHE = " cache 128m;"  # enough for all sessions that are asked for
+TLS = "server rediss://127.0.0.1:@REDIS_TLS@; ssl_trusted_certificate @DIR@/redis.crt;"
 NAMES = ("/user/id", "/user/name", "/user/email", "/user/csrf", "/user/locale", "/user/roles/0", "/user/roles/1", "/views")
 MORE_HEADERS = "".join(f"session_redis_set_header X-Session-{n} {NAMES[n % len(NAMES)]};\n" for n in range(1, 20))
 
