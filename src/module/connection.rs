@@ -12,7 +12,8 @@ use nginx_sys::{
     ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting, ngx_handle_read_event,
     ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t, ngx_post_event,
     ngx_posted_events, ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t,
-    ngx_set_errno, ngx_str_t, socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET, SO_ERROR,
+    ngx_set_errno, ngx_str_t, ngx_tcp_nodelay, socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET,
+    SO_ERROR,
 };
 
 use super::address::{SocketAddress, Target};
@@ -258,6 +259,8 @@ impl Connection {
             (*(*link).read).handler = Some(on_read);
             (*(*link).write).handler = Some(on_write);
             (*link).set_idle(1);
+            // What a turn of the loop sends does not wait for the replies to the one before. (No matter of Unix sockets.)
+            ngx_tcp_nodelay(link);
             // A worker that is exiting waits for lookups, by their deadline, not for a connect.
             (*(*link).write).set_cancelable(1);
             ngx_add_timer((*link).write, self.servers.connect_timeout() as ngx_msec_t);
