@@ -59,13 +59,15 @@ demo: ## Install what is missing, build, log a user in, show what the backend go
 	$(MAKE) --no-print-directory build
 	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) demo/run.sh $(ARGS)
 
-# Which applications log users in (t/live-*.t) is no matter of nginx's version: once is enough.
+# Which applications log users in, and how servers fail over, is no matter of nginx's version: once is enough.
+ONCE = t/live-% t/cluster-faults.t t/proxy.t t/sentinel-failover.t
+
 test: ## All tests: the plain half, then the module in both nginxes
 	./deps.sh build test express live
 	t/live/install.sh
 	$(MAKE) --no-print-directory unit
 	SESSION_REDIS_LIVE=1 $(MAKE) --no-print-directory NGINX=system suite
-	$(MAKE) --no-print-directory NGINX=vendored suite TESTS="$(filter-out t/live-%,$(wildcard t/*.t)) nginx-conf/"
+	$(MAKE) --no-print-directory NGINX=vendored suite TESTS="$(filter-out $(ONCE),$(wildcard t/*.t)) nginx-conf/"
 
 unit: ## The plain half, without nginx
 	$(CARGO) test --quiet --no-default-features
