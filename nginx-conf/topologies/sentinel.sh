@@ -25,6 +25,7 @@ for port in 6379 6380 6381; do
         echo "port $port"
         echo 'bind 127.0.0.1'
         echo 'save ""'
+        echo 'repl-diskless-sync-delay 0'      # else replicas have nothing for five seconds
         echo "requirepass \"$password\""
         echo "masterauth \"$password\""
         [ $port = 6379 ] || echo 'replicaof 127.0.0.1 6379'
