@@ -142,7 +142,12 @@ impl Reader {
             State::Within(partial) => partial,
             State::Broken(error) => return Err(error),
         };
-        let taken = partial.scan.advance(input)?;
+        let taken =
+            partial.scan.advance(input).map_err(|error| match partial.loses_push(self.limits) {
+                // Was so before the fault, which may have come with the same bytes or later.
+                true => ProtocolError::PushSize,
+                false => error,
+            })?;
         let (part, rest) = input.split_at_checked(taken).unwrap_or((input, &[]));
         *input = rest;
         partial.keep(part, self.limits)?;
@@ -163,11 +168,15 @@ impl Partial {
         self.scan.size() > limit as u64
     }
 
+    /// Whether what is too large cannot be skipped: an invalidation would be lost.
+    fn loses_push(&self, limits: Limits) -> bool {
+        self.scan.kind() == b'>' && self.is_too_large(limits)
+    }
+
     fn keep(&mut self, part: &[u8], limits: Limits) -> Result<(), ProtocolError> {
         if !self.is_too_large(limits) {
             self.held.extend_from_slice(part);
-        } else if self.scan.kind() == b'>' {
-            // Skipping it would lose an invalidation.
+        } else if self.loses_push(limits) {
             return Err(ProtocolError::PushSize);
         } else {
             self.held = Vec::new();
@@ -298,7 +307,7 @@ impl From<Value> for Reply<'_> {
             Value::Okay | Value::SimpleString(_) => Self::Status,
             Value::ServerError(error) => {
                 let text = format!("{} {}", error.code(), error.details().unwrap_or_default());
-                Self::Error(ServerError::parse(text.trim_end().as_bytes()))
+                Self::Error(ServerError::parse(text.as_bytes()))
             }
             // What a reply is annotated with is nothing to a lookup.
             Value::Attribute { data, .. } => Self::from(*data),

@@ -89,8 +89,9 @@ const LONG_WORD: &str = "username-password";
 const LEFT_OUT: &str = "...";
 
 impl ServerError {
-    /// Of the text of an error reply, without the leading `-` and the line end.
+    /// Of the text of an error reply, without the leading `-` and the line end. Spaces at its end are nothing.
     pub fn parse(text: &[u8]) -> Self {
+        let text = text.trim_ascii_end();
         let word = text.split(|&byte| byte == b' ').next().unwrap_or_default();
         let code = match word {
             b"ASK" => Code::Ask,
@@ -258,6 +259,7 @@ mod tests {
             ("upstream failure", Code::Other),
             ("err lower case is no code", Code::Other),
             ("", Code::Other),
+            ("NOAUTH ", Code::NoAuth),
         ];
         for (text, code) in cases {
             assert_eq!(parse(text), (code, text.to_owned()));
