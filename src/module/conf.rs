@@ -13,6 +13,7 @@ use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_log_error;
 
 use super::checks::Location;
+use super::learn::Learner;
 use super::plan::Plan;
 use super::store::Store;
 use super::template::{Template, Value};
@@ -253,11 +254,22 @@ pub(super) struct Destroy {
 pub(super) enum RouteKind {
     Value,
     JvmRoute,
+    Learn,
 }
 
 pub(super) struct Route {
     pub(super) kind: RouteKind,
     pub(super) value: Option<Value>,
+    pub(super) learn: Option<Learn>,
+}
+
+/// `session_redis_route learn`
+pub(super) struct Learn {
+    /// The cookie by which a response creates a session, if it is not that of the framework.
+    pub(super) create: Option<String>,
+    /// In seconds.
+    pub(super) life: u64,
+    pub(super) prefix: String,
 }
 
 /// `http {}`
@@ -272,6 +284,8 @@ pub(crate) struct MainConf {
     /// What the configuration reads of the session outside the module's own directives; known when
     /// all of it is merged, since some modules name their variables only then.
     pub(super) used: Rc<Cell<variables::Used>>,
+    /// What learns where sessions belong, once for each store and prefix.
+    pub(super) learners: RefCell<Vec<Rc<Learner>>>,
     /// Each level that was merged, for the checks that follow.
     pub(super) locations: RefCell<Vec<Location>>,
 }
@@ -329,6 +343,7 @@ pub(super) unsafe extern "C" fn merge_location(
     let inherited = OnErrorOrigin {
         on_error: own.on_error.is_inherited_from(&above.on_error),
         require: own.require.is_inherited_from(&above.require),
+        route: own.route.is_inherited_from(&above.route),
     };
     // SAFETY: `cf` is live.
     if let Some(main) = SessionRedis::main_conf(unsafe { &*cf }) {
@@ -364,6 +379,7 @@ fn inherit_content(cf: *mut ngx_conf_t, above: &LocationConf, own: &mut Location
 pub(super) struct OnErrorOrigin {
     pub(super) on_error: bool,
     pub(super) require: bool,
+    pub(super) route: bool,
 }
 
 /// Merges the settings of one server with those of the level above.

@@ -18,7 +18,7 @@ use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_conf_log_error;
 
 use super::conf::{
-    Destroy, HeaderKey, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, Place,
+    Destroy, HeaderKey, IdSource, IdSources, Key, KeyDigest, Learn, LocationConf, MainConf, Place,
     Requirement, Route, RouteKind, ServerConf, SetHeader, SetVariable, StoreName, Touch,
 };
 use super::content::Handler;
@@ -525,18 +525,44 @@ fn set_early(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigErr
 
 fn set_route(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let route = match d.args.as_slice() {
-        ["jvmroute"] => Route { kind: RouteKind::JvmRoute, value: None },
+        ["jvmroute"] => Route { kind: RouteKind::JvmRoute, value: None, learn: None },
+        ["learn", parameters @ ..] => {
+            Route { kind: RouteKind::Learn, value: None, learn: Some(learn(parameters)?) }
+        }
         [value] if value.starts_with('/') || value.starts_with('@') || value.contains('$') => {
-            Route { kind: RouteKind::Value, value: Some(Value::compile(d.cf, value)?) }
+            let value = Some(Value::compile(d.cf, value)?);
+            Route { kind: RouteKind::Value, value, learn: None }
         }
         [other] => {
             return Err(ConfigError::new(format!("unknown route \"{other}\"")).hint(format!(
-            "write \"/{other}\" for a value of the session, \"jvmroute\" for the suffix of the id"
+            "write \"/{other}\" for a value of the session, \"jvmroute\" for the suffix of the id, \
+             \"learn\" for an assignment in Redis"
         )))
         }
-        _ => return Err(ConfigError::new("takes one argument")),
+        _ => return Err(ConfigError::new("takes one argument, or \"learn\" with parameters")),
     };
     once(conf.route.set(route, d.place()))
+}
+
+fn learn(parameters: &[&str]) -> Result<Learn, ConfigError> {
+    const DAY: u64 = 24 * 60 * 60;
+    let mut learn = Learn { create: None, life: DAY, prefix: "srr:".to_owned() };
+    for (option, value) in options(parameters, &["create=", "ttl=", "prefix="], &[])? {
+        match option {
+            "create=" => learn.create = Some(cookie_name(value)?),
+            "ttl=" => learn.life = milliseconds(value)? / 1000,
+            _ => learn.prefix = value.to_owned(),
+        }
+    }
+    if learn.life == 0 {
+        return Err(ConfigError::new("\"ttl=\" must be a second at least"));
+    }
+    if learn.prefix.is_empty() {
+        return Err(ConfigError::new(
+            "\"prefix=\" is empty, routes would stand among the sessions",
+        ));
+    }
+    Ok(learn)
 }
 
 fn set_hash_key_file(d: &mut Directive, conf: &mut MainConf) -> Result<(), ConfigError> {

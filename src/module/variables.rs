@@ -349,6 +349,11 @@ fn route<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
             let route = reading.text(view.r, Some(&session.session.value))?;
             Some(text(route))
         }
+        RouteRule::Learn(_) => view.with_result(|result| {
+            let found = result.status == Status::Found;
+            let assignment = result.route.read().ok().flatten().filter(|_| found)?;
+            Some(Cow::Owned(assignment.server.to_vec()))
+        }),
     }
 }
 
