@@ -138,6 +138,10 @@ impl Request {
         if self.raw().cached() != 0 {
             return None;
         }
+        // A filter has put an error page in its place, which must be sent at once.
+        if self.raw().filter_finalize() != 0 {
+            return None;
+        }
         // SAFETY: as above; while there is a connection to a server, so is its name.
         unsafe {
             let peer = &self.raw().upstream.as_ref()?.peer;
