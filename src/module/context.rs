@@ -52,6 +52,8 @@ pub(super) struct Context {
     pub(super) cached: Cell<Option<CacheStatus>>,
     /// Strings and hashes were both asked for.
     pub(super) asked_again: Cell<bool>,
+    /// The server that the session belongs to was down when it was to have this request.
+    pub(super) displaced: Cell<bool>,
 }
 
 /// The outcome of a lookup, and by what it was found: where these are equal it is good again.
@@ -82,6 +84,7 @@ impl Context {
             asks_hash: Cell::new(false),
             cached: Cell::new(None),
             asked_again: Cell::new(false),
+            displaced: Cell::new(false),
         }
     }
 
