@@ -7,7 +7,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use nginx_sys::{ngx_cidr_t, ngx_conf_t, NGX_LOG_EMERG};
+use nginx_sys::{
+    ngx_cidr_t, ngx_conf_t, ngx_http_upstream_init_peer_pt, ngx_http_upstream_init_pt,
+    NGX_LOG_EMERG,
+};
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_log_error;
@@ -46,6 +49,10 @@ impl Place {
             ((*conf_file).file.name, (*conf_file).line)
         };
         Self { file: String::from_utf8_lossy(file.as_bytes()).into_owned(), line }
+    }
+
+    pub(super) fn file(&self) -> &str {
+        &self.file
     }
 
     /// For messages that name a second directive.
@@ -290,10 +297,43 @@ pub(crate) struct MainConf {
     pub(super) locations: RefCell<Vec<Location>>,
 }
 
-/// `server {}`
+/// `server {}`, and `upstream {}`, which has structures of the same level
 #[derive(Default)]
 pub(crate) struct ServerConf {
     pub(super) trusted: Setting<Vec<ngx_cidr_t>>,
+    pub(super) upstream: UpstreamConf,
+}
+
+/// `upstream {}`
+#[derive(Default)]
+pub(crate) struct UpstreamConf {
+    pub(super) sticky: Setting<Sticky>,
+    pub(super) route_names: Setting<Vec<RouteName>>,
+    pub(super) drained: Setting<Vec<Drained>>,
+    /// Of the block's own balancing method, which ours calls.
+    pub(super) init_upstream: Cell<ngx_http_upstream_init_pt>,
+    /// Likewise; there once the block was made ready with our method in its place.
+    pub(super) init_peer: Cell<ngx_http_upstream_init_peer_pt>,
+}
+
+/// `session_redis_sticky`
+pub(super) struct Sticky {
+    /// Where the server of a session cannot be had no other will do.
+    pub(super) strict: bool,
+}
+
+/// `session_redis_route_name`
+pub(super) struct RouteName {
+    pub(super) name: String,
+    /// As in a `server` line.
+    pub(super) server: String,
+    pub(super) place: Place,
+}
+
+/// A server of `session_redis_drain`, as in its `server` line.
+pub(super) struct Drained {
+    pub(super) server: String,
+    pub(super) place: Place,
 }
 
 /// `location {}`

@@ -56,7 +56,7 @@ pub(super) struct Context {
     pub(super) cached: Cell<Option<CacheStatus>>,
     /// Strings and hashes were both asked for.
     pub(super) asked_again: Cell<bool>,
-    /// The server that the session belongs to is down.
+    /// The server that the session belongs to was down when it was to have this request.
     pub(super) displaced: Cell<bool>,
     /// The response that waits for its session's assignment.
     pub(super) held: RefCell<Option<Held>>,

@@ -137,11 +137,19 @@ pub(super) fn is_used(main: &MainConf) -> bool {
     !main.learners.borrow().is_empty()
 }
 
-/// Whether the fleet gives a server no new sessions.
+/// Whether the fleet gives any server no new sessions.
+pub(super) fn drains(r: Request) -> bool {
+    drained(r).is_some_and(|drained| !drained.is_empty())
+}
+
+/// Whether the fleet gives this server no new sessions.
 pub(super) fn is_drained(r: Request, server: &[u8]) -> bool {
-    let plan = handler::plan(r.main());
-    let learns = plan.as_ref().and_then(|plan| plan.learns());
-    learns.is_some_and(|learns| learns.learner.drained.contains(server))
+    drained(r).is_some_and(|drained| drained.contains(server))
+}
+
+fn drained(r: Request) -> Option<Rc<Drained>> {
+    let plan = handler::plan(r.main())?;
+    plan.learns().map(|learns| Rc::clone(&learns.learner.drained))
 }
 
 /// The key under which the request's session is assigned, where its location learns.

@@ -19,6 +19,11 @@ const MOST: usize = 1024;
 pub struct Drained(RefCell<HashSet<Box<[u8]>>>);
 
 impl Drained {
+    /// Whether it holds nobody.
+    pub fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     /// Whether a server is in it.
     pub fn contains(&self, server: &[u8]) -> bool {
         self.0.borrow().contains(server)
@@ -55,8 +60,9 @@ mod tests {
     #[test]
     fn the_set_is_what_was_read_last() {
         let drained = Drained::default();
-        assert!(!drained.contains(b"a"));
+        assert!(drained.is_empty() && !drained.contains(b"a"));
         drained.take(Reply::Other(Value::Array(names(&["a", "b c", ""])))).unwrap();
+        assert!(!drained.is_empty());
         assert!(drained.contains(b"a") && !drained.contains(b"b c") && !drained.contains(b""));
         drained.take(Reply::Other(Value::Set(names(&["b"])))).unwrap();
         assert!(drained.contains(b"b") && !drained.contains(b"a"));
