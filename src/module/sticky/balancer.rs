@@ -38,6 +38,8 @@ struct Balancing {
     /// The request is at a backup for its session's sake, which the block's method must not come to know.
     at_backup: Cell<bool>,
     backup_tried: Cell<bool>,
+    /// Drained servers from which the method has gone on to the backups: to be asked after these.
+    left: Cell<Option<PassedOver>>,
     /// Of the block's method; begins with what all of nginx's methods have in common.
     data: NonNull<Data>,
     get: ngx_event_get_peer_pt,
@@ -91,6 +93,7 @@ unsafe fn stand_before(
         primary,
         at_backup: Cell::new(false),
         backup_tried: Cell::new(false),
+        left: Cell::new(None),
         data,
         get: pc.get,
         free: pc.free,
@@ -239,17 +242,20 @@ impl Balancing {
         // SAFETY: the method is called with its own data.
         let ask = || unsafe { get(pc, self.data.as_ptr().cast()) };
         // SAFETY: the data is live and no lock is held.
-        let Some(passed_over) = (unsafe { self.pass_over_drained() }) else { return ask() };
-        match ask() {
-            BUSY => {
-                passed_over.restore();
-                ask()
-            }
-            rc => {
-                passed_over.forget();
-                rc
+        let passed_over = unsafe { self.pass_over_drained() };
+        let mut rc = ask();
+        if rc != BUSY {
+            self.left.set(self.left.take().or(passed_over.and_then(PassedOver::forget)));
+            return rc;
+        }
+        for passed_over in [passed_over, self.left.take()].into_iter().flatten() {
+            passed_over.restore();
+            rc = ask();
+            if rc != BUSY {
+                break;
             }
         }
+        rc
     }
 
     /// Makes drained servers look tried. None where there are none of them.
@@ -295,16 +301,19 @@ struct PassedOver {
 }
 
 impl PassedOver {
-    /// The request has a server: what it did not try is to be had again, unless that is of no account any more.
-    fn forget(self) {
+    /// The request has a server: what it did not try is to be had again. Returned where the method has gone on to
+    /// the backups, and has forgotten what was tried.
+    fn forget(self) -> Option<Self> {
         // SAFETY: the request's data is live; its bits are those of the list that it is in.
         unsafe {
             let data = self.data.as_ref();
-            if data.peers == self.list.as_ptr() {
-                let tried = Tried::of(data);
-                self.places.iter().for_each(|place| tried.clear(*place));
+            if data.peers != self.list.as_ptr() {
+                return Some(self);
             }
+            let tried = Tried::of(data);
+            self.places.iter().for_each(|place| tried.clear(*place));
         }
+        None
     }
 
     /// The request has none, be it that it asked the backups too: it is as it was before.
