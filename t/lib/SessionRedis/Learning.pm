@@ -61,6 +61,7 @@ sub learning_nginx ($redis, %how) {
         session_redis_route learn $learn;
         proxy_set_header Connection "";
         proxy_http_version 1.1;
+        keepalive_requests 1000000;
         add_header X-Route \$session_redis_route always;
         add_header X-Cache \$session_redis_cache_status always;
         END
