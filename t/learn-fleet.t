@@ -6,6 +6,7 @@ use FindBin;
 BEGIN { push @INC, "$FindBin::Bin/lib" }
 use SessionRedis;
 use SessionRedis::Learning;
+use SessionRedis::Process qw(fork_server);
 use StoreTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -147,6 +148,24 @@ subtest 'a server that is killed' => sub {
     ok($new{$port}, 'new ones it has again');
 };
 
+# Requests of all sessions, again and again, in a process of their own: when each was made and answered, and by whom.
+sub load ($nginx, $count, $requests) {
+    pipe my $in, my $out or die "pipe: $!\n";
+    fork_server(sub {
+        my %start;
+        my $line = sub ($i, $server) { syswrite $out, join(' ', 1 + $i % $count, $start{$i}, time, $server) . "\n" };
+        my $done = many(port => $nginx->port, count => $requests, at_once => 8,
+            request => sub ($i) { $start{$i} = time; request('/own', 1 + $i % $count, keepalive => 1) },
+            each    => sub ($i, $response) { $line->($i, served_by($response)) });
+        $line->(0, 0) for 1 .. $done->{lost} + $done->{timed_out} + $done->{refused};
+    });
+    return $in;
+}
+
+sub finish ($in) {
+    return map { my %answer; @answer{qw(n start end server)} = split; \%answer } <$in>;
+}
+
 subtest 'a server that is killed under load' => sub {
     my $count = 100;
     my $redis = start_redis();
@@ -156,22 +175,24 @@ subtest 'a server that is killed under load' => sub {
     my @nginx   = map { learning_nginx($redis, workers => 2, http => "upstream own { zone own 256k; $lines session_redis_sticky; }",
         server => 'location /own { proxy_pass http://own/; }') } 1, 2;
     my %first = map { ($_ => answer($nginx[$_ % 2], $_, '/own')) } 1 .. $count;
-    my (%history, %codes);
-    for my $step (1 .. 4) {
-        $servers[0]->quit if $step == 2;
-        for my $nginx (@nginx) {
-            my $done = many(port => $nginx->port, count => 1000, at_once => 16,
-                request => sub ($i) { request('/own', 1 + $i % $count, keepalive => 1) },
-                each    => sub ($i, $response) { push $history{ 1 + $i % $count }->@*, served_by($response) if $step > 2 });
-            $codes{$_} += $done->{codes}{$_} for keys $done->{codes}->%*;
-            $codes{lost} += $done->{lost} + $done->{timed_out} + $done->{refused};
-        }
+    my @loads = map { load($_, $count, 4000) } @nginx;
+    sleep 0.3;
+    kill KILL => $servers[0]->workers, $servers[0]->pid;
+    my @answers = sort { $a->{end} <=> $b->{end} } map { finish($_) } @loads;
+    is(scalar(grep { $_->{server} < 1000 } @answers), 0, 'no request is lost');
+    is(scalar @answers, 8000, 'all are answered');
+    cmp_ok(scalar(grep { $_->{server} == $servers[0]->port } @answers), '>', 100, 'under load');
+
+    # Whoever asks after the first response from another server, and be it of the other nginx, goes there too.
+    my (%since, %then);
+    for my $answer (@answers) {
+        my $n = $answer->{n};
+        $since{$n} //= $answer->{end} if $answer->{server} != $first{$n};
+        $then{$n}{ $answer->{server} } = 1 if defined $since{$n} && $answer->{start} > $since{$n};
     }
-    is_deeply(\%codes, { 200 => 8000, lost => 0 }, 'no request is lost');
-    my $two = grep { my %servers = map { ($_ => 1) } $history{$_}->@*; keys %servers > 1 } 1 .. $count;
-    is($two, 0, 'a session has one server after that');
-    my $moved = grep { $history{$_}[0] ne $first{$_} } 1 .. $count;
-    is($moved, scalar(grep { $first{$_} == $servers[0]->port } 1 .. $count), 'only those have moved whose server died');
+    is(scalar(grep { keys $_->%* > 1 } values %then), 0, 'a session has one server after its first response from that');
+    is_deeply([sort { $a <=> $b } keys %since], [sort { $a <=> $b } grep { $first{$_} == $servers[0]->port } keys %first], 'those have moved whose server died');
+    is(scalar(grep { ($then{$_} // {})->%* && (keys $then{$_}->%*)[0] ne route_of($redis, $_) } keys %since), 0, 'as Redis says');
 };
 
 subtest 'a server that is gone from the configuration' => sub {

@@ -138,7 +138,9 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
             (*this.data.as_ptr()).peers = this.primary.as_ptr();
         }
         let fate = this.go_where_it_belongs(pc);
-        if fate == Some(Fate::Down) {
+        // One that the block does not have, any more perhaps, will not come back.
+        let is_gone = fate.is_none() && this.route.is_some();
+        if fate == Some(Fate::Down) || is_gone {
             if let Some(context) = Context::of(this.r).filter(|_| this.r.is_main()) {
                 context.displaced.set(true);
             }
