@@ -191,7 +191,9 @@ for my $shared ('', $zone) {
     };
 
     subtest "proxy_next_upstream$with" => sub {
-        my $nginx = sticky_nginx(['a', 'b', 'c'], method => $shared, location => 'proxy_next_upstream error timeout http_500 non_idempotent; proxy_next_upstream_tries 2;');
+        my $nginx = sticky_nginx(['a', 'b', 'c'], method => $shared, after => 'keepalive 4;', location => 'proxy_next_upstream error timeout http_500; proxy_next_upstream_tries 2;');
+        who($nginx, 'b') for 1 .. 2;
+        tries($nginx);
         is(who($nginx, 'b', path => '/jvm/500'), 500, 'each answers so');
         like((tries($nginx))[0], qr/\Ab[ac]\z/, 'first where the session belongs, then elsewhere');
     };

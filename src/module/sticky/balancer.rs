@@ -40,6 +40,8 @@ struct Balancing {
     backup_tried: Cell<bool>,
     /// Drained servers from which the method has gone on to the backups: to be asked after these.
     left: Cell<Option<PassedOver>>,
+    /// How many tries were left when the last server was given back.
+    tries: Cell<usize>,
     /// Of the block's method; begins with what all of nginx's methods have in common.
     data: NonNull<Data>,
     get: ngx_event_get_peer_pt,
@@ -64,25 +66,34 @@ pub(super) unsafe extern "C" fn init_peer(
             OK => {}
             rc => return rc,
         }
-        stand_before(Request::from_raw(r), &mut (*(*r).upstream).peer, conf)
+        let (r, pc) = (Request::from_raw(r), &mut (*(*r).upstream).peer);
+        match stand_before(r, pc, conf) {
+            Some(true) => OK,
+            Some(false) => {
+                warn_of_foreign(r, &*block);
+                OK
+            }
+            None => ERROR,
+        }
     }
 }
 
+/// Whether the block's own method is one before which ours can stand. None: out of memory.
+///
 /// # Safety
-/// `pc` must be the request's, as the block's own method has made it ready.
+/// `pc` must be the request's, as that method has made it ready.
 unsafe fn stand_before(
     r: Request,
     pc: &mut ngx_peer_connection_t,
     conf: &'static UpstreamConf,
-) -> ngx_int_t {
+) -> Option<bool> {
     let known = ngx_http_upstream_free_round_robin_peer as *const () as usize;
     let is_known = pc.free.is_some_and(|free| free as *const () as usize == known);
     let Some(data) = NonNull::new(pc.data.cast::<Data>()).filter(|_| is_known) else {
-        warn_of_foreign(r);
-        return OK;
+        return Some(false);
     };
     // SAFETY: where this function gives servers back, the data begins with that which it works on.
-    let Some(primary) = NonNull::new(unsafe { data.as_ref().peers }) else { return ERROR };
+    let primary = NonNull::new(unsafe { data.as_ref().peers })?;
     if let Some(context) = Context::of(r).filter(|_| r.is_main()) {
         context.displaced.set(false);
     }
@@ -94,6 +105,7 @@ unsafe fn stand_before(
         at_backup: Cell::new(false),
         backup_tried: Cell::new(false),
         left: Cell::new(None),
+        tries: Cell::new(usize::MAX),
         data,
         get: pc.get,
         free: pc.free,
@@ -104,7 +116,7 @@ unsafe fn stand_before(
         save_session: pc.save_session,
     };
     // SAFETY: the request's pool is live as long as its connection to a server.
-    let Some(place) = (unsafe { pool::give(r.pool(), balancing) }) else { return ERROR };
+    let place = unsafe { pool::give(r.pool(), balancing) }?;
     pc.data = place.as_ptr().cast();
     pc.get = Some(get);
     pc.free = Some(free);
@@ -114,18 +126,19 @@ unsafe fn stand_before(
         pc.set_session = Some(set_session);
         pc.save_session = Some(save_session);
     }
-    OK
+    Some(true)
 }
 
 /// A method with books of its own.
-fn warn_of_foreign(r: Request) {
+fn warn_of_foreign(r: Request, block: &ngx_http_upstream_srv_conf_t) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !WARNED.swap(true, Ordering::Relaxed) {
         ngx_log_error!(
             NGX_LOG_WARN,
             r.log(),
-            "the balancing method of this upstream keeps its servers otherwise than nginx's own, \
-             \"session_redis_sticky\" has no effect on it"
+            "the balancing method of upstream \"{}\" keeps its servers otherwise than nginx's own, \
+             \"session_redis_sticky\" has no effect there",
+            block.host.as_bytes().escape_ascii()
         );
     }
 }
@@ -172,12 +185,13 @@ impl Balancing {
         let names = names.map(|named| (named.name.as_str(), named.server.as_str()));
         let target = Target::of(self.route.as_deref()?, names);
         let now = seconds();
-        // SAFETY: the request's data and its block's lists are live, no lock is held. A list that is not null
-        // was asked for its length under its lock, hence places in it have their bits.
+        // SAFETY: the request's data and its block's lists are live, no lock is held. In a list that is as it was
+        // when the request began each place has its bit.
         unsafe {
             let data = self.data.as_ptr();
-            // A connection that was kept may be closed by the server at any time: that is no try.
-            let kept = if (*pc).cached() != 0 { (*data).current } else { ptr::null_mut() };
+            // nginx gives a try back where a kept connection was broken, as a server may do at any time.
+            let given_back = (*pc).tries > self.tries.get();
+            let broken = if given_back { (*data).current } else { ptr::null_mut() };
             let lists = [Some(self.primary), NonNull::new(self.primary.as_ref().next)];
             let mut best: Option<Fate> = None;
             for list in lists.into_iter().flatten() {
@@ -189,7 +203,7 @@ impl Balancing {
                     if !target.is(peer.address(), peer.line()) {
                         continue;
                     }
-                    let tried = self.was_tried(list, place) && !peer.is(kept);
+                    let tried = self.was_tried(list, place) && !peer.is(broken);
                     let peer = peer.lock();
                     let fate = peer.server(tried).fate(now);
                     if fate == Fate::Use {
@@ -336,6 +350,7 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
         let this = &*data.cast::<Balancing>();
         if let Some(free) = this.free {
             free(pc, this.data.as_ptr().cast(), state);
+            this.tries.set((*pc).tries);
         }
     }
 }
