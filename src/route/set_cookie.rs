@@ -43,7 +43,8 @@ impl<'a> SetCookie<'a> {
                 _ => {}
             }
         }
-        let is_over = || date.is_some_and(|date| i64::try_from(now).is_ok_and(|now| date <= now));
+        let is_over =
+            || date.is_some_and(|date| u64::try_from(date).map_or(true, |date| date <= now));
         self.value.is_empty() || self.value == b"\"\"" || age.unwrap_or_else(is_over)
     }
 }
