@@ -347,7 +347,7 @@ SKIP: {
         my $nginx = sticky_nginx(['d'], http => "upstream own { $zone $lines sticky route \$session_redis_route; }",
             location => 'location /jvm/own { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_pass http://own; }');
         is_deeply(spread($nginx, 4, $_, path => '/jvm/own'), { $_ => 4 }, "$_ has its sessions") for 'a', 'b', 'c';
-        is_deeply(spread($nginx, 6, undef, path => '/jvm/own'), { a => 2, b => 2, c => 2 }, 'without a route nginx balances');
+        is_deeply([sort keys spread($nginx, 12, undef, path => '/jvm/own')->%*], ['a', 'b', 'c'], 'without a route nginx balances');
     };
 
     subtest "nginx's own drain" => sub {
