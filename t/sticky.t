@@ -7,6 +7,7 @@ use FindBin;
 BEGIN { push @INC, "$FindBin::Bin/lib" }
 use IO::Socket::INET;
 use SessionRedis;
+use SessionRedis::Certificates qw(certificate_authority);
 use SessionRedis::Process qw(fork_server);
 use SessionRedis::Resp qw(bulk);
 use StoreTest;
@@ -22,14 +23,19 @@ my %server;
 up($_) for @names;
 
 sub up ($name) {
-    local $ENV{TEST_NGINX_LOAD_MODULES} = '';
-    local $ENV{TEST_NGINX_USE_VALGRIND} = '';
-    $server{$name} = start_nginx(port => $port{$name}, worker_connections => 2048, server => <<~"END");
+    $server{$name} = plain_nginx(port => $port{$name}, worker_connections => 2048, server => <<~"END");
         access_log off;
         location / { return 200 "$name \$connection_requests"; }
         location /jvm/500 { return 500 $name; }
         END
     return;
+}
+
+# An nginx without the module, which nobody watches.
+sub plain_nginx (%how) {
+    local $ENV{TEST_NGINX_LOAD_MODULES} = '';
+    local $ENV{TEST_NGINX_USE_VALGRIND} = '';
+    return start_nginx(%how);
 }
 
 sub address ($name) { return "127.0.0.1:$port{$name}" }
@@ -317,6 +323,22 @@ subtest 'under load' => sub {
     is_deeply([sort keys %moved], ['a', 'b', 'd'], 'its own go to all the others');
     up('c');
     cannot_complain($nginx);
+};
+
+subtest 'TLS to the servers' => sub {
+    my $pair = certificate_authority()->certificate(ips => ['127.0.0.1']);
+    local @port{'f', 'g'} = (free_port(), free_port());
+    my @tls = map {
+        my $answer = "$_ \$ssl_session_reused";
+        plain_nginx(http => "server { listen 127.0.0.1:$port{$_} ssl; ssl_certificate $pair->{file}; ssl_certificate_key $pair->{key}; return 200 '$answer'; }");
+    } 'f', 'g';
+    for my $shared ('', $zone) {
+        my $nginx = sticky_nginx(['f', 'g'], method => $shared, location => 'location /jvm/tls { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_pass https://app; }');
+        for my $route ('f', 'g') {
+            my @answers = map { http($nginx->port, '/jvm/tls', headers => ["Cookie: JSESSIONID=$id.$route"])->{body} } 1 .. 3;
+            is_deeply(\@answers, ["$route .", "$route r", "$route r"], "each server's TLS session is its own" . ($shared && ', with a zone'));
+        }
+    }
 };
 
 subtest 'a subrequest, and a block by the name of a variable' => sub {
