@@ -335,7 +335,7 @@ subtest 'TLS to the servers' => sub {
     # Of servers without a zone nginx itself never frees the TLS sessions.
     my $is_watched = $ENV{ASAN_OPTIONS} || $ENV{TEST_NGINX_USE_VALGRIND};
     for my $shared ($is_watched ? () : '', $zone) {
-        my $nginx = sticky_nginx(['f', 'g'], method => $shared, location => 'location /jvm/tls { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_pass https://app; }');
+        my $nginx = sticky_nginx(['f', 'g'], method => $shared, location => 'location /jvm/tls { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_set_header Connection close; proxy_pass https://app; }');
         for my $route ('f', 'g') {
             my @answers = map { http($nginx->port, '/jvm/tls', headers => ["Cookie: JSESSIONID=$id.$route"])->{body} } 1 .. 3;
             is_deeply(\@answers, ["$route .", "$route r", "$route r"], "each server's TLS session is its own" . ($shared && ', with a zone'));
