@@ -5,7 +5,9 @@ use experimental 'signatures';
 use FindBin;
 BEGIN { push @INC, "$FindBin::Bin/lib" }
 use SessionRedis;
+use SessionRedis::Certificates qw(certificate_authority);
 use SessionRedis::Learning;
+use SessionRedis::Sentinel;
 use StoreTest;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -354,6 +356,39 @@ subtest 'what another location does not learn' => sub {
     like(get($nginx, '/redirected', 1)->{body}, qr/user=u1/, 'a request that goes on to another location');
     ok(route_of($redis, 1), 'which learns');
 };
+
+subtest 'behind Sentinels, through a failover' => sub {
+    my $topology = SessionRedis::Sentinel->start(down_after => 1000);
+    my $master   = $topology->master;
+    put_sessions($master, 1, 20);
+    $topology->replicated;
+    my $nginx = learning_nginx(undef, where => 'sentinel mymaster ' . $topology->hosts . ';', upstream => 'session_redis_sticky;');
+    my %first = map { ($_ => answer($nginx, $_)) } 1 .. 10;
+    is(scalar(grep { route_of($master, $_) eq $first{$_} } 1 .. 10), 10, 'written to the master');
+    $topology->replicated;
+    $master->down;
+    wait_for(sub { $topology->master != $master }, seconds => 30, what => 'another master');
+    until_found($nginx, 1, seconds => 20);
+    is(scalar(grep { answer($nginx, $_) ne $first{$_} } 1 .. 10), 0, 'all are where they were');
+    ok(eval { wait_for(sub { answer($nginx, 11); route_of($topology->master, 11) }, seconds => 10) }, 'and new ones are written to the new one');
+};
+
+SKIP: {
+    skip('no openssl installed', 1) if !have('openssl');
+    subtest 'over TLS' => sub {
+        my $ca    = certificate_authority();
+        my $own   = $ca->certificate(ips => ['127.0.0.1']);
+        my $port  = free_port();
+        my $redis = start_redis(config => {
+            'tls-port' => $port, 'tls-cert-file' => $own->{file}, 'tls-key-file' => $own->{key}, 'tls-ca-cert-file' => $ca->file, 'tls-auth-clients' => 'no',
+        });
+        put_sessions($redis, 1, 1);
+        my $nginx  = learning_nginx($redis, url => "rediss://127.0.0.1:$port", store => 'ssl_trusted_certificate ' . $ca->file . '; timeout 5s; connect_timeout 5s;');
+        my $server = answer($nginx, 1);
+        is(route_of($redis, 1), $server, 'written');
+        is(header(get($nginx, '/app', 1), 'X-Route'), "127.0.0.1:$server", 'and read');
+    };
+}
 
 subtest 'nginx -t' => sub {
     my $store = 'session_redis redis://127.0.0.1:1; session_redis_framework php;';

@@ -33,6 +33,9 @@ is((stat $so)[9], $built, 'builds nothing');
 ok(run("$source/configure.log", configure(), $arguments, "--add-module=$module"), 'configure --add-module');
 ok(run("$source/make.log", 'make -f objs/Makefile binary'), 'make');
 works('', 'the module that is built in');
+open my $list, '<', "$source/objs/ngx_modules.c" or die;
+my ($first) = grep { /chunked|session_redis_filter|range_header/ } reverse map { /^ +&(\w+),/ } <$list>;
+is($first, 'ngx_http_range_header_filter_module', 'its filter is called behind that of ranges');
 done_testing();
 
 # Whether nginx denies before the store is asked, strips, and refuses: what depends on the order of the modules.
