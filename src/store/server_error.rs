@@ -271,7 +271,7 @@ mod tests {
             ("NOAUTH ", Code::NoAuth),
         ];
         for (text, code) in cases {
-            assert_eq!(parse(text), (code, text.to_owned()));
+            assert_eq!(parse(text), (code, text.trim_end().to_owned()));
         }
     }
 
