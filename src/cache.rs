@@ -11,7 +11,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
-use quick_cache::unsync;
+use foldhash::fast::RandomState;
+use quick_cache::unsync::{self, DefaultLifecycle};
 use quick_cache::Weighter;
 
 use crate::store::fetched::Ttl;
@@ -115,7 +116,7 @@ pub struct Hit<V> {
 
 /// The cache. Times are in ms of a clock that never goes back.
 pub struct Cache<V> {
-    entries: unsync::Cache<Rc<[u8]>, Entry<V>, ByBytes>,
+    entries: unsync::Cache<Rc<[u8]>, Entry<V>, ByBytes, RandomState>,
     limits: Limits,
 }
 
@@ -136,7 +137,14 @@ impl<V: Kept + Clone> Cache<V> {
     pub fn new(limits: Limits) -> Self {
         let expected = limits.size / EXPECTED;
         let room = limits.size - expected / REMEMBERED * (size_of::<Entry<V>>() + IN_TABLES);
-        Self { entries: unsync::Cache::with_weighter(expected, room as u64, ByBytes), limits }
+        let entries = unsync::Cache::with(
+            expected,
+            room as u64,
+            ByBytes,
+            RandomState::default(),
+            DefaultLifecycle::default(),
+        );
+        Self { entries, limits }
     }
 
     /// What is known of a key at `now`.

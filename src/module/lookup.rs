@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nginx_sys::ngx_http_request_t;
+use smallvec::SmallVec;
 
 use super::connection::Connection;
 use crate::store::error::Failure;
@@ -71,11 +72,11 @@ pub(super) struct Lookup {
     carrier: RefCell<Option<Carrier>>,
     /// The first of two replies.
     pub(super) value: RefCell<Option<Outcome>>,
-    answer: OnceCell<Rc<Answer>>,
+    answer: OnceCell<Answer>,
     /// The key has changed since the first of two replies: the answer is good, but not to be kept.
     pub(super) outdated: Cell<bool>,
-    /// By their place; those that left are gone from it.
-    waiters: RefCell<Vec<Option<Waiter>>>,
+    /// By their place; those that left are gone from it. There is hardly ever more than one.
+    waiters: RefCell<SmallVec<[Option<Waiter>; 1]>>,
 }
 
 /// The connection that carries a lookup.
@@ -149,7 +150,7 @@ impl Lookup {
     /// Ends the lookup. Its waiters are to be resumed then, see [`Self::next_waiter`].
     pub(super) fn finish(&self, outcome: Outcome, ttl: Option<Ttl>, server: Option<usize>) {
         let elapsed = self.started.elapsed();
-        let _ = self.answer.set(Rc::new(Answer { outcome, ttl, server, elapsed }));
+        let _ = self.answer.set(Answer { outcome, ttl, server, elapsed });
     }
 
     /// A request that waits for the lookup, which it does not any more. The caller resumes it with nothing borrowed:
@@ -178,8 +179,8 @@ impl Ticket {
     }
 
     /// The answer, once it is there.
-    pub(super) fn answer(&self) -> Option<Rc<Answer>> {
-        self.lookup.answer.get().map(Rc::clone)
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        self.lookup.answer.get()
     }
 
     /// Sets the request that is resumed when the answer is there.

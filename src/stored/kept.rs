@@ -6,6 +6,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::{Session, Stored};
 use crate::cache::allocated;
@@ -15,12 +16,15 @@ use crate::inject::Unsafe;
 #[derive(Debug)]
 pub struct KeptSession {
     stored: Stored,
-    excerpts: RefCell<Vec<(usize, Rc<Excerpt>)>>,
+    excerpts: RefCell<Excerpts>,
     /// Of what is stored and of all excerpts.
     bytes: Cell<usize>,
     /// What they were when that was asked last.
     weighed: Cell<usize>,
 }
+
+/// By their locations, of which there is hardly ever more than one.
+type Excerpts = SmallVec<[(usize, Rc<Excerpt>); 1]>;
 
 /// What one location reads of a session.
 #[derive(Debug)]
@@ -73,10 +77,12 @@ impl KeptSession {
         let excerpt = Rc::new(Excerpt { session: read(&self.stored)?, headers: OnceCell::new() });
         let mut excerpts = self.excerpts.borrow_mut();
         if excerpts.len() < MOST_EXCERPTS {
-            // One by one: there is hardly ever more than one.
-            excerpts.reserve_exact(1);
+            if !excerpts.is_empty() {
+                excerpts.reserve_exact(1);
+                self.grow(allocated(size_of::<(usize, Rc<Excerpt>)>()));
+            }
             excerpts.push((location, Rc::clone(&excerpt)));
-            self.grow(allocated(size_of::<(usize, Rc<Excerpt>)>()) + counted::<Excerpt>());
+            self.grow(counted::<Excerpt>());
             self.grow(heap_bytes(&excerpt.session.value));
         }
         Ok(excerpt)
