@@ -459,7 +459,7 @@ fn push(
             if context.trusted.get() {
                 r.remove_headers(|other| other.name().eq_ignore_ascii_case(name.as_bytes()))?;
             }
-            r.push_header(header.key.name, header.key.lowercase, value)?;
+            r.push_header(&header.key, value)?;
             context.injected.set(true);
         }
         Err(reason) => {

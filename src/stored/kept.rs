@@ -17,10 +17,8 @@ use crate::inject::Unsafe;
 pub struct KeptSession {
     stored: Stored,
     excerpts: RefCell<Excerpts>,
-    /// Of what is stored and of all excerpts.
-    bytes: Cell<usize>,
-    /// What they were when that was asked last.
-    weighed: Cell<usize>,
+    /// Something was read of it since that was asked last.
+    grown: Cell<bool>,
 }
 
 /// By their locations, of which there is hardly ever more than one.
@@ -44,9 +42,7 @@ const MOST_EXCERPTS: usize = 16;
 impl KeptSession {
     /// A session that nobody has read yet.
     pub fn new(stored: Stored) -> Self {
-        let bytes = Cell::new(counted::<Self>() + stored_bytes(&stored));
-        let weighed = bytes.clone();
-        Self { stored, excerpts: RefCell::default(), bytes, weighed }
+        Self { stored, excerpts: RefCell::default(), grown: Cell::new(false) }
     }
 
     /// What is stored.
@@ -56,12 +52,18 @@ impl KeptSession {
 
     /// The bytes that all of it holds on the heap.
     pub fn bytes(&self) -> usize {
-        self.bytes.get()
+        let excerpts = self.excerpts.borrow();
+        let own = counted::<Self>() + stored_bytes(&self.stored);
+        let places = match excerpts.spilled() {
+            true => allocated(excerpts.capacity() * size_of::<(usize, Rc<Excerpt>)>()),
+            false => 0,
+        };
+        own + places + excerpts.iter().map(|(_, excerpt)| excerpt.bytes()).sum::<usize>()
     }
 
     /// Whether it holds more bytes than when this was asked last.
     pub fn has_grown(&self) -> bool {
-        self.weighed.replace(self.bytes.get()) != self.bytes.get()
+        self.grown.take()
     }
 
     /// The excerpt for a location; `read` makes it where there is none yet.
@@ -77,13 +79,8 @@ impl KeptSession {
         let excerpt = Rc::new(Excerpt { session: read(&self.stored)?, headers: OnceCell::new() });
         let mut excerpts = self.excerpts.borrow_mut();
         if excerpts.len() < MOST_EXCERPTS {
-            if !excerpts.is_empty() {
-                excerpts.reserve_exact(1);
-                self.grow(allocated(size_of::<(usize, Rc<Excerpt>)>()));
-            }
             excerpts.push((location, Rc::clone(&excerpt)));
-            self.grow(counted::<Excerpt>());
-            self.grow(heap_bytes(&excerpt.session.value));
+            self.grown.set(true);
         }
         Ok(excerpt)
     }
@@ -95,16 +92,21 @@ impl KeptSession {
         make: impl FnOnce(&Value) -> Vec<Header>,
     ) -> &'r [Header] {
         excerpt.headers.get_or_init(|| {
-            let headers = make(&excerpt.session.value);
-            let values = headers.iter().filter_map(|header| header.as_ref().ok()?.as_ref());
-            self.grow(allocated(headers.capacity() * size_of::<Header>()));
-            self.grow(values.map(|value| allocated(value.len())).sum());
-            headers
+            self.grown.set(true);
+            make(&excerpt.session.value)
         })
     }
+}
 
-    fn grow(&self, bytes: usize) {
-        self.bytes.set(self.bytes.get() + bytes);
+impl Excerpt {
+    /// The bytes that it holds on the heap, itself included.
+    fn bytes(&self) -> usize {
+        let headers = self.headers.get().map_or(0, |headers| {
+            let values = headers.iter().filter_map(|header| header.as_ref().ok()?.as_ref());
+            allocated(headers.capacity() * size_of::<Header>())
+                + values.map(|value| allocated(value.len())).sum::<usize>()
+        });
+        counted::<Self>() + heap_bytes(&self.session.value) + headers
     }
 }
 
