@@ -5,6 +5,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(ngx_feature, values(any()))");
     println!("cargo::rustc-check-cfg=cfg(nginx_1_23)");
+    println!("cargo::rustc-check-cfg=cfg(nginx_1_27_3)");
     println!("cargo::rustc-check-cfg=cfg(nginx_private_known)");
     #[cfg(feature = "module")]
     {
@@ -37,6 +38,10 @@ mod nginx {
         // 1.23.0: request cookies became a linked list.
         if version >= 1_023_000 {
             println!("cargo::rustc-cfg=nginx_1_23");
+        }
+        // 1.27.3: the servers of an upstream block may change while nginx runs.
+        if version >= 1_027_003 {
+            println!("cargo::rustc-cfg=nginx_1_27_3");
         }
         if PRIVATE_KNOWN.contains(&version) {
             println!("cargo::rustc-cfg=nginx_private_known");

@@ -59,6 +59,7 @@ def module(title, store=REDIS, framework="php", more="", **others):
 VARIANTS = {
     "module-express": module("Express (signed cookie, JSON)", framework="express"),
     "module-php": module("PHP"),
+    "module-learn": module("PHP, session_redis_route learn", more="session_redis_route learn;"),
     "module-cached": module("PHP, cache", REDIS + CACHE),
     "module-cached-express": module("Express, cache", REDIS + CACHE, "express"),
     "module-cached-headers": module("PHP, cache, 20 headers", REDIS + CACHE, more=MORE_HEADERS),
@@ -181,7 +182,8 @@ def run_cases(options, scenario, start, cases, servers, left_out):
     others, redis = [servers.backend()], servers.redis()
     if any(variant.needs == "cluster" for variant in variants):
         others += servers.cluster()
-    cookies = {framework: fill(servers, framework, start) for framework in sorted({variant.framework for variant in variants})}
+    routes = "module-learn" in scenario.variants
+    cookies = {framework: fill(servers, framework, start, routes=routes) for framework in sorted({variant.framework for variant in variants})}
 
     floor = start_front(FLOOR, VARIANTS["control"], options, servers, start.workers)
     fronts = []
@@ -203,14 +205,16 @@ def run_cases(options, scenario, start, cases, servers, left_out):
     return tables
 
 
-def fill(servers, framework, case, most=MOST_COOKIES):
-    """Writes the sessions to Redis, and to the cluster where there is one; answers files of their cookies, by Variant.cookies."""
+def fill(servers, framework, case, most=MOST_COOKIES, routes=False):
+    """Writes the sessions to Redis, with their routes if any learns, and to the cluster where there is one; answers files of their cookies, by Variant.cookies."""
     def build():
         return sessions.build(framework, case.sessions, case.size)
 
     for ports in ([servers.ports["REDIS"]], servers.nodes):
         if ports:
             sessions.load(ports, build())
+    if routes:
+        sessions.load([servers.ports["REDIS"]], sessions.routes(framework, build(), f"127.0.0.1:{servers.ports['BACKEND']}"))
     chosen = set(random.Random(1).sample(range(case.sessions), min(case.sessions, most)))
     lines = [cookie + "\n" for place, (cookie, *_) in enumerate(build()) if place in chosen]
     files = {"all": lines, "one": lines[:1]}

@@ -14,7 +14,7 @@ import client
 import report
 from servers import HERE, Failure, Servers
 
-NAMES = ("module-php", "module-cached", "module-express", "module-cached-express", "module-cached-headers")
+NAMES = ("module-php", "module-learn", "module-cached", "module-express", "module-cached-express", "module-cached-headers")
 CASE = bench.Case(sessions=500)
 
 
@@ -23,7 +23,7 @@ def main():
     try:
         with Servers(options.nginx) as servers:
             servers.redis(), servers.backend()
-            cookies = {framework: bench.fill(servers, framework, CASE)["all"].read_text().splitlines() for framework in ("express", "php")}
+            cookies = {framework: bench.fill(servers, framework, CASE, routes=True)["all"].read_text().splitlines() for framework in ("express", "php")}
             rows = []
             for name in (bench.FLOOR, *options.variants):
                 rows.append((name, *(count(name, cookies, connections, options, servers) for connections in (64, 1))))

@@ -9,6 +9,7 @@ import itertools
 import json
 import random
 import socket
+import time
 import urllib.parse
 
 SECRET = "a secret of the benchmark"
@@ -83,6 +84,14 @@ FRAMEWORKS = {
     ),
     "php": (lambda session_id: "PHPSESSID=" + session_id, "PHPREDIS_SESSION:", php_value, lambda rng: f"{rng.getrandbits(104):026x}"),
 }  # fmt: skip
+
+
+def routes(framework, sessions, server):
+    """As load() takes them: what "session_redis_route learn" has written of these sessions."""
+    prefix = FRAMEWORKS[framework][1]
+    for cookie, key, _ in sessions:
+        digest = hashlib.sha256(key.removeprefix(prefix).encode()).hexdigest()[:32]
+        yield cookie, f"srr:{digest}", f"{server} {int(time.time())} 864000"
 
 
 def load(ports, sessions):

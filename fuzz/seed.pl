@@ -107,6 +107,10 @@ my %lines = (
     envelope => ['eyJpdiI6', '{"iv":"","value":"","mac":"","tag":""}', 's:4:"e30=";', 'x' x 48],
     rails_cookie => ['"' . 'a1' x 16 . '"', "\x04\x08I\"%" . 'a1' x 16 . "\x06:\x06ET", '{"_rails":{"message":"Imlk","exp":"2027-01-01T00:00:00.000Z"}}'],
     secure_cookie => ["7\x0c\0" . '4' . 'A2' x 26, '"' . 'A2' x 26 . '"', "\xff\x83\x0c\0\xff\x80" . 'A2' x 64],
+    route => [
+        '10.0.0.11:8080 1764175000 1440', 'unix:/run/a.sock 1 2', 'sid=abc; Path=/; HttpOnly; Max-Age=0',
+        'a="b"; expires=Thu, 01-Jan-1970 00:00:01 GMT; max-age=-1', 'a=b; Expires=Thu Nov 26 17:00:00 2026',
+    ],
     sentinel => [
         "*2\r\n\$3\r\n::1\r\n\$4\r\n6379\r\n*3\r\n\$9\r\nsubscribe\r\n\$14\r\n+switch-master\r\n:1\r\n*-1\r\n-NOAUTH x\r\n",
         "*3\r\n\$7\r\nmessage\r\n\$14\r\n+switch-master\r\n\$28\r\nmymaster 1.1.1.1 1 2.2.2.2 2\r\n",

@@ -17,6 +17,7 @@ my $here   = dirname(realpath($0));
 my $module = realpath($ENV{TEST_NGINX_LOAD_MODULES} || "$here/../objs/ngx_http_session_redis_module.so");
 my $nginx  = $ENV{TEST_NGINX_BINARY} || '/usr/sbin/nginx';
 my @confs  = sort glob "$here/*.conf";
+my $have   = number(`'$nginx' -v 2>&1` =~ m{nginx/([\d.]+)});
 
 my $prefix = tempdir('session-redis-conf.XXXXXX', TMPDIR => 1, CLEANUP => 1);
 mkdir "$prefix/$_" for qw(modules conf logs tmp);
@@ -31,12 +32,19 @@ for my $conf (@confs) {
     my ($shows) = $text =~ /\A# (.+)/;
     ok($shows, "$name says what it shows");
 
+    my ($needs) = $text =~ /^# Needs nginx ([\d.]+)\.$/m;
+  SKIP: {
+    skip "$name needs nginx $needs", 1 if $needs && $have < number($needs);
     my $access_log = $text =~ /^\s*access_log/m ? '' : 'access_log logs/access.log;';
     $text =~ s/^http \{/http { @{[map { "${_}_temp_path tmp\/$_;" } qw(client_body proxy fastcgi uwsgi scgi)]} $access_log/m;
     spew("$prefix/conf/$name", $text);
     my $said = `'$nginx' -t -q -e stderr -p '$prefix' -c 'conf/$name' -g 'pid logs/nginx.pid;' 2>&1`;
     is("$?: $said", '0: ', "$name is loaded");
+  }
 }
+
+# A version as one number: 1.22.1 as 1022001.
+sub number { my ($major, $minor, $patch) = split /\./, $_[0]; return $major * 1_000_000 + $minor * 1000 + $patch }
 
 # Readable by nginx' workers and by nobody else, as a secret should be.
 sub copy_secret {

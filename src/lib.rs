@@ -21,6 +21,7 @@ pub mod policy;
 pub mod require;
 pub mod route;
 pub mod session;
+pub mod sticky;
 pub mod store;
 pub mod stored;
 pub mod value;

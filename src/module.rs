@@ -18,15 +18,20 @@ mod event;
 mod explain;
 mod files;
 mod handler;
+mod held;
 mod identify;
+mod learn;
 mod lookup;
 mod near_cache;
 mod plan;
 mod pool;
 mod request;
 mod resolver;
+mod route;
+mod routes;
 mod sentinel;
 mod sentinel_block;
+mod sticky;
 mod store;
 mod store_block;
 mod store_servers;
@@ -108,6 +113,18 @@ static FIRST_CONTEXT: ngx_http_module_t = ngx_http_module_t {
     merge_loc_conf: None,
 };
 
+/// What keeps responses back must see them last, as a filter registered early does: hence a third.
+static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
+    preconfiguration: None,
+    postconfiguration: Some(register_filters),
+    create_main_conf: None,
+    init_main_conf: None,
+    create_srv_conf: None,
+    merge_srv_conf: None,
+    create_loc_conf: None,
+    merge_loc_conf: None,
+};
+
 /// The module's record.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
@@ -129,6 +146,15 @@ pub(crate) static mut ngx_http_session_redis_first_module: ngx_module_t = ngx_mo
     ..ngx_module_t::default()
 };
 
+/// The record of the filters.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub(crate) static mut ngx_http_session_redis_filter_module: ngx_module_t = ngx_module_t {
+    ctx: ptr::addr_of!(FILTER_CONTEXT).cast_mut().cast(),
+    type_: NGX_HTTP_MODULE as ngx_uint_t,
+    ..ngx_module_t::default()
+};
+
 /// What nginx looks for in a loaded file: the modules, their names, and before which others they stand.
 /// nginx's own build writes it, see `config`.
 #[cfg(not(feature = "nginx-build"))]
@@ -142,27 +168,32 @@ mod exports {
 
     #[no_mangle]
     #[allow(non_upper_case_globals)]
-    static mut ngx_modules: [*const ngx_module_t; 3] = [
+    static mut ngx_modules: [*const ngx_module_t; 4] = [
         &raw const super::ngx_http_session_redis_module,
         &raw const super::ngx_http_session_redis_first_module,
+        &raw const super::ngx_http_session_redis_filter_module,
         ptr::null(),
     ];
 
     #[no_mangle]
     #[allow(non_upper_case_globals)]
-    static ngx_module_names: Names<3> = Names([
+    static ngx_module_names: Names<4> = Names([
         c"ngx_http_session_redis_module".as_ptr(),
         c"ngx_http_session_redis_first_module".as_ptr(),
+        c"ngx_http_session_redis_filter_module".as_ptr(),
         ptr::null(),
     ]);
 
     /// The first stands before the access module, so that its handlers run after `allow` and `deny`,
-    /// `limit_conn` and `limit_req`; the second, not in the list, behind all others.
+    /// `limit_conn` and `limit_req`; the second, not in the list, behind all others; the third before the filters that
+    /// are called before it.
     #[no_mangle]
     #[allow(non_upper_case_globals)]
-    static ngx_module_order: Names<3> = Names([
+    static ngx_module_order: Names<5> = Names([
         c"ngx_http_session_redis_module".as_ptr(),
         c"ngx_http_access_module".as_ptr(),
+        c"ngx_http_session_redis_filter_module".as_ptr(),
+        c"ngx_http_range_header_filter_module".as_ptr(),
         ptr::null(),
     ]);
 }
@@ -223,6 +254,16 @@ unsafe extern "C" fn register_first(cf: *mut ngx_conf_t) -> ngx_int_t {
     registered.map_or(ERROR, |()| OK)
 }
 
+unsafe extern "C" fn register_filters(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx calls the hook with the live configuration of http{}, while it reads it.
+    unsafe {
+        if SessionRedis::main_conf(&*cf).is_some_and(learn::is_used) {
+            held::register();
+        }
+    }
+    OK
+}
+
 /// Adds a handler to a phase.
 ///
 /// # Safety
@@ -246,6 +287,7 @@ unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
     // SAFETY: nginx calls the hook with the live cycle, and handles no event any more.
     unsafe {
         if let Some(main) = SessionRedis::main_conf(&*cycle) {
+            learn::stop_all(main);
             store::stop_all(main);
         }
     }
@@ -257,6 +299,7 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
     let (main, log) = unsafe { (SessionRedis::main_conf(&*cycle), (*cycle).log) };
     if let Some(main) = main {
         store::start_all(main, log);
+        learn::start_all(main, log);
     }
     OK
 }

@@ -1,6 +1,12 @@
-//! Where a session's requests are to go, as its id says.
+//! Where a session's requests are to go: as its id says, or as was learnt from who has answered it.
 
 #![forbid(unsafe_code)]
+
+pub mod assignment;
+pub mod drained;
+pub mod lesson;
+pub mod set_cookie;
+pub mod write;
 
 /// The route in a Tomcat-style id: what follows the first dot of `id.route` or `id-node.route`
 /// (Tomcat's `JvmRouteBinderValve`; memcached-session-manager puts its node before the dot).

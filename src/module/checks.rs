@@ -5,6 +5,7 @@ mod limits;
 mod passing;
 mod private;
 mod rewrite;
+mod sticky;
 
 use core::ffi::c_void;
 
@@ -20,6 +21,7 @@ use super::plan::Plan;
 use super::{variables, SessionRedis, ERROR, OK};
 use passing::Passing;
 use rewrite::returns;
+pub(super) use sticky::has_keepalive;
 
 /// A location, a server outside its locations, or an `if` or `limit_except` block.
 pub(super) struct Location {
@@ -39,18 +41,26 @@ struct Finding {
 pub(super) fn all(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls us with the live configuration of http{}.
     let Some(main) = SessionRedis::main_conf(unsafe { &*cf }) else { return OK };
-    let mut warnings: Vec<Finding> = files::unreadable(cf, main);
-    for location in main.locations.borrow().iter() {
-        match check(cf, main, location) {
-            Ok(found) => warnings.extend(found),
-            Err(Finding { place, message }) => {
-                log_at(NGX_LOG_EMERG, cf, &place, message);
-                return ERROR;
-            }
+    match find(cf, main) {
+        Ok(warnings) => {
+            warn(cf, &warnings);
+            OK
+        }
+        Err(Finding { place, message }) => {
+            log_at(NGX_LOG_EMERG, cf, &place, message);
+            ERROR
         }
     }
-    warn(cf, &warnings);
-    OK
+}
+
+fn find(cf: *mut ngx_conf_t, main: &MainConf) -> Result<Vec<Finding>, Finding> {
+    let mut warnings: Vec<Finding> = files::unreadable(cf, main);
+    let locations = main.locations.borrow();
+    for location in locations.iter() {
+        warnings.extend(check(cf, main, location)?);
+    }
+    sticky::check(cf, &locations)?;
+    Ok(warnings)
 }
 
 /// Says each thing once, however many locations inherit it.

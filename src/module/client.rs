@@ -14,11 +14,13 @@ use super::connection::Connection;
 use super::event::{now, Event};
 use super::lookup::{failed, Carrier, Lookup, Query, Ticket};
 use super::near_cache::NearCache;
+use super::routes::Routes;
 use super::store::{Limits, Store};
 use super::store_servers::StoreServers;
 use super::throttle::Throttle;
 use crate::cache::{CacheStatus, Origin};
 use crate::policy::Status;
+use crate::route::assignment::Spoilt;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
 
@@ -38,6 +40,7 @@ pub(super) struct Client {
     rest: OnceCell<Rest>,
     cache: Option<NearCache>,
     unreadable: Throttle,
+    routes: Routes,
     seen: Seen,
 }
 
@@ -81,6 +84,7 @@ impl Client {
             rest: OnceCell::new(),
             cache: store.cache.map(NearCache::new),
             unreadable: Throttle::default(),
+            routes: Routes::default(),
             seen: Seen::default(),
         }));
         let data = ptr::from_ref(client).cast_mut().cast();
@@ -113,7 +117,12 @@ impl Client {
             return (Ticket::of(&lookup), CacheStatus::Shared);
         }
         let lookup = self.begin(query);
-        if let (Query::Fetch { key, .. }, false) = (&lookup.query, lookup.is_done()) {
+        let key = match &lookup.query {
+            Query::Fetch { key, .. } => Some(key),
+            Query::Assign(write) => Some(&write.route),
+            Query::Delete { .. } | Query::Drained { .. } => None,
+        };
+        if let (Some(key), false) = (key, lookup.is_done()) {
             self.flights.borrow_mut().insert(Rc::clone(key), Rc::clone(&lookup));
         }
         let cached = if self.cache.is_some() { CacheStatus::Miss } else { CacheStatus::Bypass };
@@ -125,6 +134,16 @@ impl Client {
         let Query::Fetch { key, .. } = query else { return None };
         let flights = self.flights.borrow();
         flights.get(key).filter(|lookup| lookup.serves(query, now())).map(Rc::clone)
+    }
+
+    /// Whether something is asked or written of this key.
+    pub(super) fn is_under_way(&self, key: &[u8]) -> bool {
+        self.flights.borrow().contains_key(key)
+    }
+
+    /// How the store takes assignments of sessions to servers.
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     fn begin(&'static self, query: Query) -> Rc<Lookup> {
@@ -185,6 +204,10 @@ impl Client {
             carrier.connection.release();
         }
         self.land(lookup);
+        if let Outcome::Failed(failure) = &outcome {
+            let server = server.map_or_else(|| "none".into(), |server| self.server_name(server));
+            self.routes.failed(self.log, &self.store, &server, &lookup.query, failure);
+        }
         self.pending.set(self.pending.get().saturating_sub(1));
         if self.pending.get() == 0 {
             if let Some(rest) = self.rest.get() {
@@ -216,6 +239,13 @@ impl Client {
                     }
                 }
             }
+            Query::Assign(write) => {
+                flights.remove(&write.route);
+                if let Some(cache) = &self.cache {
+                    cache.forget(&write.route);
+                }
+            }
+            Query::Drained { .. } => {}
         }
     }
 
@@ -328,6 +358,11 @@ impl Client {
             }
             _ => {}
         }
+    }
+
+    /// What stood in place of an assignment was none.
+    pub(super) fn note_spoilt_route(&self, spoilt: Spoilt) {
+        self.routes.note_spoilt(self.log, &self.store, spoilt);
     }
 
     /// Says why a session could not be read, at most once a minute.

@@ -7,12 +7,16 @@ use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
 
-use nginx_sys::{ngx_cidr_t, ngx_conf_t, NGX_LOG_EMERG};
+use nginx_sys::{
+    ngx_cidr_t, ngx_conf_t, ngx_http_upstream_init_peer_pt, ngx_http_upstream_init_pt,
+    NGX_LOG_EMERG,
+};
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_log_error;
 
 use super::checks::Location;
+use super::learn::Learner;
 use super::plan::Plan;
 use super::store::Store;
 use super::template::{Template, Value};
@@ -45,6 +49,10 @@ impl Place {
             ((*conf_file).file.name, (*conf_file).line)
         };
         Self { file: String::from_utf8_lossy(file.as_bytes()).into_owned(), line }
+    }
+
+    pub(super) fn file(&self) -> &str {
+        &self.file
     }
 
     /// For messages that name a second directive.
@@ -254,11 +262,22 @@ pub(super) struct Destroy {
 pub(super) enum RouteKind {
     Value,
     JvmRoute,
+    Learn,
 }
 
 pub(super) struct Route {
     pub(super) kind: RouteKind,
     pub(super) value: Option<Value>,
+    pub(super) learn: Option<Learn>,
+}
+
+/// `session_redis_route learn`
+pub(super) struct Learn {
+    /// The cookie by which a response creates a session, if it is not that of the framework.
+    pub(super) create: Option<String>,
+    /// In seconds.
+    pub(super) life: u64,
+    pub(super) prefix: String,
 }
 
 /// `http {}`
@@ -273,14 +292,49 @@ pub(crate) struct MainConf {
     /// What the configuration reads of the session outside the module's own directives; known when
     /// all of it is merged, since some modules name their variables only then.
     pub(super) used: Rc<Cell<variables::Used>>,
+    /// What learns where sessions belong, once for each store and prefix.
+    pub(super) learners: RefCell<Vec<Rc<Learner>>>,
     /// Each level that was merged, for the checks that follow.
     pub(super) locations: RefCell<Vec<Location>>,
 }
 
-/// `server {}`
+/// `server {}`, and `upstream {}`, which has structures of the same level
 #[derive(Default)]
 pub(crate) struct ServerConf {
     pub(super) trusted: Setting<Vec<ngx_cidr_t>>,
+    pub(super) upstream: UpstreamConf,
+}
+
+/// `upstream {}`
+#[derive(Default)]
+pub(crate) struct UpstreamConf {
+    pub(super) sticky: Setting<Sticky>,
+    pub(super) route_names: Setting<Vec<RouteName>>,
+    pub(super) drained: Setting<Vec<Drained>>,
+    /// Of the block's own balancing method, which ours calls.
+    pub(super) init_upstream: Cell<ngx_http_upstream_init_pt>,
+    /// Likewise; there once the block was made ready with our method in its place.
+    pub(super) init_peer: Cell<ngx_http_upstream_init_peer_pt>,
+}
+
+/// `session_redis_sticky`
+pub(super) struct Sticky {
+    /// Where the server of a session cannot be had no other will do.
+    pub(super) strict: bool,
+}
+
+/// `session_redis_route_name`
+pub(super) struct RouteName {
+    pub(super) name: String,
+    /// As in a `server` line.
+    pub(super) server: String,
+    pub(super) place: Place,
+}
+
+/// A server of `session_redis_drain`, as in its `server` line.
+pub(super) struct Drained {
+    pub(super) server: String,
+    pub(super) place: Place,
 }
 
 /// `location {}`
@@ -330,6 +384,7 @@ pub(super) unsafe extern "C" fn merge_location(
     let inherited = OnErrorOrigin {
         on_error: own.on_error.is_inherited_from(&above.on_error),
         require: own.require.is_inherited_from(&above.require),
+        route: own.route.is_inherited_from(&above.route),
     };
     // SAFETY: `cf` is live.
     if let Some(main) = SessionRedis::main_conf(unsafe { &*cf }) {
@@ -365,6 +420,7 @@ fn inherit_content(cf: *mut ngx_conf_t, above: &LocationConf, own: &mut Location
 pub(super) struct OnErrorOrigin {
     pub(super) on_error: bool,
     pub(super) require: bool,
+    pub(super) route: bool,
 }
 
 /// Merges the settings of one server with those of the level above.

@@ -23,6 +23,7 @@ use super::resolver;
 use super::store_servers::StoreServers;
 use super::tls::TlsLink;
 use crate::cache::Origin;
+use crate::route::write::written;
 use crate::store::ability::Feature;
 use crate::store::command;
 use crate::store::dialect::{Dialogue, Reader, Reply};
@@ -53,10 +54,12 @@ enum State {
 
 /// What a reply is for.
 enum Slot {
+    /// The assignment of the session whose value is next.
+    Route(Rc<Lookup>),
     Value(Rc<Lookup>),
     Ttl(Rc<Lookup>),
-    /// Of keys that are deleted one by one, only the last one's reply ends the lookup.
-    Deleted {
+    /// Of what is no session. Of keys that are deleted one by one, only the last one's reply ends the lookup.
+    Done {
         lookup: Rc<Lookup>,
         last: bool,
     },
@@ -366,7 +369,11 @@ impl Connection {
         let mut output = self.output.borrow_mut();
         let mut slots = self.slots.borrow_mut();
         match &lookup.query {
-            Query::Fetch { key, hash, ttl } => {
+            Query::Fetch { key, hash, ttl, route } => {
+                if let Some(route) = route {
+                    dialect.fetch(&mut output.commands, route, false);
+                    slots.push_back(Slot::Route(Rc::clone(lookup)));
+                }
                 dialect.fetch(&mut output.commands, key, *hash);
                 slots.push_back(Slot::Value(Rc::clone(lookup)));
                 if *ttl && self.servers.may_have(Feature::Life) {
@@ -377,10 +384,20 @@ impl Connection {
             Query::Delete { keys } => {
                 let keys: Vec<&[u8]> = keys.iter().map(|key| &**key).collect();
                 let replies = dialect.delete(&mut output.commands, &keys);
-                slots.extend((1..=replies).map(|reply| Slot::Deleted {
-                    lookup: Rc::clone(lookup),
-                    last: reply == replies,
-                }));
+                slots.extend(
+                    (1..=replies).map(|reply| Slot::Done {
+                        lookup: Rc::clone(lookup),
+                        last: reply == replies,
+                    }),
+                );
+            }
+            Query::Assign(write) => {
+                write.command(&mut output.commands);
+                slots.push_back(Slot::Done { lookup: Rc::clone(lookup), last: true });
+            }
+            Query::Drained { key, .. } => {
+                command::smembers(&mut output.commands, key);
+                slots.push_back(Slot::Done { lookup: Rc::clone(lookup), last: true });
             }
         }
         drop((output, slots));
@@ -557,14 +574,21 @@ impl Connection {
         };
         cache.changed(&changed);
         // Of all lookups under way only the first may have been answered in part, and so before the change.
-        if let Some(Slot::Ttl(lookup)) = self.slots.borrow().front() {
-            let is_changed = match &changed {
-                Changed::All => true,
-                Changed::Keys(keys) => keys.iter().any(|key| key == lookup.query.key()),
-            };
-            if is_changed {
-                lookup.outdated.set(true);
-            }
+        let slots = self.slots.borrow();
+        let (lookup, has_value) = match slots.front() {
+            Some(Slot::Value(lookup)) => (lookup, false),
+            Some(Slot::Ttl(lookup)) => (lookup, true),
+            _ => return,
+        };
+        let is_changed = |key: &[u8]| match &changed {
+            Changed::All => true,
+            Changed::Keys(keys) => keys.iter().any(|changed| changed == key),
+        };
+        if has_value && is_changed(lookup.query.key()) {
+            lookup.outdated.set(true);
+        }
+        if lookup.query.route().is_some_and(|route| is_changed(route)) {
+            lookup.route_outdated.set(true);
         }
     }
 
@@ -605,10 +629,20 @@ impl Connection {
         self.servers.served(self.server);
 
         match slot {
+            Slot::Route(lookup) => match reply.fetched(&[], false) {
+                Fetched::Failed(failure) if failure.closes_connection() => {
+                    self.slots.borrow_mut().push_front(Slot::Route(lookup));
+                    return Err(failure);
+                }
+                fetched if lookup.is_carried_by(self) => {
+                    *lookup.route.borrow_mut() = fetched.into();
+                }
+                _ => {}
+            },
             Slot::Value(lookup) => {
                 let fetched = match &lookup.query {
                     Query::Fetch { key, hash, .. } => reply.fetched(key, *hash),
-                    Query::Delete { .. } => return Err(Failure::Unexpected),
+                    _ => return Err(Failure::Unexpected),
                 };
                 if lookup.is_done() {
                     return self.late(&fetched);
@@ -637,9 +671,11 @@ impl Connection {
                     }
                 }
             }
-            Slot::Deleted { lookup, last } => match reply.deleted() {
+            Slot::Done { lookup, last } => match done(&lookup.query, reply) {
                 Ok(()) => {
-                    self.servers.note_writable(self.server);
+                    if lookup.query.writes() {
+                        self.servers.note_writable(self.server);
+                    }
                     if last && lookup.is_carried_by(self) {
                         self.answer(&lookup, Outcome::Missing, None);
                     }
@@ -813,13 +849,17 @@ impl Connection {
     /// The lookup that still waits for this reply, or for what came before it.
     fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
         let (lookup, is_owed) = match slot {
-            Slot::Value(lookup) | Slot::Deleted { lookup, last: true } => (lookup, true),
+            Slot::Value(lookup) | Slot::Done { lookup, last: true } => (lookup, true),
             // Its first reply was read, its second is lost: ask for both again.
             Slot::Ttl(lookup) => {
                 let has_first = lookup.value.take().is_some();
                 (lookup, has_first)
             }
-            Slot::Deleted { .. } | Slot::Pinged | Slot::Touched { .. } | Slot::Role => return None,
+            Slot::Route(_)
+            | Slot::Done { .. }
+            | Slot::Pinged
+            | Slot::Touched { .. }
+            | Slot::Role => return None,
         };
         (is_owed && lookup.is_carried_by(self)).then_some(lookup)
     }
@@ -946,6 +986,16 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// What a reply means to who asked for no session.
+fn done(query: &Query, reply: Reply<'_>) -> Result<(), Failure> {
+    match query {
+        Query::Fetch { .. } => Err(Failure::Unexpected),
+        Query::Delete { .. } => reply.deleted(),
+        Query::Assign(_) => written(reply.of_redis()?),
+        Query::Drained { drained, .. } => drained.take(reply.of_redis()?),
     }
 }
 

@@ -9,6 +9,7 @@ use ngx::http::HttpModule;
 
 use super::client::Client;
 use super::event::time_of_day;
+use super::held::Held;
 use super::lookup::{Query, Ticket};
 use super::plan::{KeyRule, Plan};
 use super::pool;
@@ -17,6 +18,7 @@ use super::SessionRedis;
 use crate::cache::CacheStatus;
 use crate::format::Undecodable;
 use crate::policy::Status;
+use crate::route::assignment::Standing;
 use crate::session::id::SessionId;
 use crate::stored::{Excerpt, KeptSession, Stored};
 
@@ -40,6 +42,8 @@ pub(super) struct Context {
     pub(super) plan: RefCell<Option<Rc<Plan>>>,
     pub(super) id: RefCell<Option<SessionId>>,
     pub(super) key: RefCell<Option<Rc<[u8]>>>,
+    /// The key of the session's assignment, where the plan learns.
+    pub(super) route_key: RefCell<Option<Rc<[u8]>>>,
     pub(super) lookup: RefCell<Option<Ticket>>,
     pub(super) result: RefCell<Option<LookedUp>>,
     /// The peer may send the headers that we would set.
@@ -52,6 +56,10 @@ pub(super) struct Context {
     pub(super) cached: Cell<Option<CacheStatus>>,
     /// Strings and hashes were both asked for.
     pub(super) asked_again: Cell<bool>,
+    /// The server that the session belongs to was down when it was to have this request.
+    pub(super) displaced: Cell<bool>,
+    /// The response that waits for its session's assignment.
+    pub(super) held: RefCell<Option<Held>>,
 }
 
 /// The outcome of a lookup, and by what it was found: where these are equal it is good again.
@@ -62,6 +70,9 @@ pub(super) struct LookedUp {
     pub(super) kept: Option<Rc<KeptSession>>,
     /// In ms; none where the key has no end or it was not asked for.
     pub(super) ttl: Option<u64>,
+    /// What stood as the session's assignment, and the key that it was asked for with.
+    pub(super) route: Standing,
+    pub(super) route_key: Option<Rc<[u8]>>,
     pub(super) server: Option<usize>,
     pub(super) elapsed: Duration,
 }
@@ -74,6 +85,7 @@ impl Context {
             plan: RefCell::new(None),
             id: RefCell::new(None),
             key: RefCell::default(),
+            route_key: RefCell::default(),
             lookup: RefCell::new(None),
             result: RefCell::new(None),
             trusted: Cell::new(false),
@@ -82,6 +94,8 @@ impl Context {
             asks_hash: Cell::new(false),
             cached: Cell::new(None),
             asked_again: Cell::new(false),
+            displaced: Cell::new(false),
+            held: RefCell::new(None),
         }
     }
 
@@ -130,6 +144,8 @@ impl Context {
             };
             same_store
                 && Some(&result.key) == self.key.borrow().as_ref()
+                && (self.route_key.borrow().is_none()
+                    || result.route_key == *self.route_key.borrow())
                 && result.plan.decoder == plan.decoder
                 && (result.plan.needs().ttl || !plan.needs().ttl)
         })
@@ -153,6 +169,8 @@ impl Context {
         self.asked_again.set(false);
         self.cached.set(None);
         *self.key.borrow_mut() = None;
+        *self.route_key.borrow_mut() = None;
+        self.displaced.set(false);
     }
 }
 

@@ -37,17 +37,20 @@ pub(super) fn cookies(
     if !named.is_empty() {
         return named.to_vec();
     }
-    let mut names: Vec<String> = sources
-        .iter()
-        .filter_map(|source| match &source.source {
-            Source::Cookie(name) => Some(name.clone()),
-            _ => None,
-        })
-        .collect();
+    let mut names = cookies_of(sources);
     let beside: Vec<String> =
         names.iter().filter_map(|name| framework.identity.scheme.beside(name)).collect();
     names.extend(beside);
     names
+}
+
+/// The cookies that may hold the id.
+pub(super) fn cookies_of(sources: &[IdSource]) -> Vec<String> {
+    let names = sources.iter().filter_map(|source| match &source.source {
+        Source::Cookie(name) => Some(name.clone()),
+        _ => None,
+    });
+    names.collect()
 }
 
 /// The location's content.
@@ -85,7 +88,8 @@ fn end_session(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
     };
     let Some(context) = Context::create(r) else { return INTERNAL };
     let Some(key) = derive_key(r, plan, &id) else { return answer(r, plan, destroy) };
-    let keys = keys_beside(plan, &id).chain([Rc::clone(&key)]).collect();
+    let route = plan.learns().map(|learns| learns.route_key(&id));
+    let keys = keys_beside(plan, &id).chain(route).chain([Rc::clone(&key)]).collect();
     *context.id.borrow_mut() = Some(id);
     *context.key.borrow_mut() = Some(key);
 

@@ -7,24 +7,24 @@ use std::rc::Rc;
 use nginx_sys::{
     ngx_cidr_t, ngx_command_t, ngx_conf_t, ngx_http_core_loc_conf_t, ngx_msec_t, ngx_parse_time,
     ngx_ptocidr, ngx_str_t, NGX_CONF_1MORE, NGX_CONF_2MORE, NGX_CONF_ANY, NGX_CONF_BLOCK,
-    NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE23, NGX_DONE,
-    NGX_ERROR, NGX_HTTP_DELETE, NGX_HTTP_GET, NGX_HTTP_HEAD, NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF,
-    NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF, NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_PATCH,
-    NGX_HTTP_POST, NGX_HTTP_PUT, NGX_HTTP_SRV_CONF, NGX_HTTP_SRV_CONF_OFFSET, NGX_LOG_EMERG,
-    NGX_LOG_WARN,
+    NGX_CONF_FLAG, NGX_CONF_NOARGS, NGX_CONF_TAKE1, NGX_CONF_TAKE12, NGX_CONF_TAKE2,
+    NGX_CONF_TAKE23, NGX_DONE, NGX_ERROR, NGX_HTTP_DELETE, NGX_HTTP_GET, NGX_HTTP_HEAD,
+    NGX_HTTP_LMT_CONF, NGX_HTTP_LOC_CONF, NGX_HTTP_LOC_CONF_OFFSET, NGX_HTTP_MAIN_CONF,
+    NGX_HTTP_MAIN_CONF_OFFSET, NGX_HTTP_PATCH, NGX_HTTP_POST, NGX_HTTP_PUT, NGX_HTTP_SRV_CONF,
+    NGX_HTTP_SRV_CONF_OFFSET, NGX_HTTP_UPS_CONF, NGX_LOG_EMERG, NGX_LOG_WARN,
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_conf_log_error;
 
 use super::conf::{
-    Destroy, HeaderKey, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, Place,
+    Destroy, HeaderKey, IdSource, IdSources, Key, KeyDigest, Learn, LocationConf, MainConf, Place,
     Requirement, Route, RouteKind, ServerConf, SetHeader, SetVariable, StoreName, Touch,
 };
 use super::content::Handler;
 use super::store::Store;
 use super::template::{Template, Value};
-use super::{destroy, explain, files, pool, store_block, variables, SessionRedis};
+use super::{destroy, explain, files, pool, sticky, store_block, variables, SessionRedis};
 use crate::config::{options, unknown, ConfigError};
 use crate::format::Pipeline;
 use crate::framework::Framework;
@@ -65,7 +65,7 @@ macro_rules! directive {
 pub(super) use directive;
 
 /// The directives, in the order of the reference.
-pub(super) static mut COMMANDS: [ngx_command_t; 26] = [
+pub(super) static mut COMMANDS: [ngx_command_t; 29] = [
     directive!(
         "session_redis_store",
         NGX_HTTP_MAIN_CONF | NGX_CONF_BLOCK | NGX_CONF_TAKE1,
@@ -105,6 +105,24 @@ pub(super) static mut COMMANDS: [ngx_command_t; 26] = [
     directive!("session_redis_on_error", LEVELS | NGX_CONF_TAKE1, LOCATION, set_on_error),
     directive!("session_redis_early", LEVELS | NGX_CONF_FLAG, LOCATION, set_early),
     directive!("session_redis_route", LEVELS | NGX_CONF_1MORE, LOCATION, set_route),
+    directive!(
+        "session_redis_sticky",
+        NGX_HTTP_UPS_CONF | NGX_CONF_NOARGS | NGX_CONF_TAKE1,
+        NGX_HTTP_SRV_CONF_OFFSET,
+        sticky::set_sticky
+    ),
+    directive!(
+        "session_redis_route_name",
+        NGX_HTTP_UPS_CONF | NGX_CONF_TAKE2,
+        NGX_HTTP_SRV_CONF_OFFSET,
+        sticky::add_route_name
+    ),
+    directive!(
+        "session_redis_drain",
+        NGX_HTTP_UPS_CONF | NGX_CONF_1MORE,
+        NGX_HTTP_SRV_CONF_OFFSET,
+        sticky::drain
+    ),
     directive!(
         "session_redis_hash_key_file",
         NGX_HTTP_MAIN_CONF | NGX_CONF_TAKE1,
@@ -527,18 +545,44 @@ fn set_early(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigErr
 
 fn set_route(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let route = match d.args.as_slice() {
-        ["jvmroute"] => Route { kind: RouteKind::JvmRoute, value: None },
+        ["jvmroute"] => Route { kind: RouteKind::JvmRoute, value: None, learn: None },
+        ["learn", parameters @ ..] => {
+            Route { kind: RouteKind::Learn, value: None, learn: Some(learn(parameters)?) }
+        }
         [value] if value.starts_with('/') || value.starts_with('@') || value.contains('$') => {
-            Route { kind: RouteKind::Value, value: Some(Value::compile(d.cf, value)?) }
+            let value = Some(Value::compile(d.cf, value)?);
+            Route { kind: RouteKind::Value, value, learn: None }
         }
         [other] => {
             return Err(ConfigError::new(format!("unknown route \"{other}\"")).hint(format!(
-            "write \"/{other}\" for a value of the session, \"jvmroute\" for the suffix of the id"
+            "write \"/{other}\" for a value of the session, \"jvmroute\" for the suffix of the id, \
+             \"learn\" for an assignment in Redis"
         )))
         }
-        _ => return Err(ConfigError::new("takes one argument")),
+        _ => return Err(ConfigError::new("takes one argument, or \"learn\" with parameters")),
     };
     once(conf.route.set(route, d.place()))
+}
+
+fn learn(parameters: &[&str]) -> Result<Learn, ConfigError> {
+    const DAY: u64 = 24 * 60 * 60;
+    let mut learn = Learn { create: None, life: DAY, prefix: "srr:".to_owned() };
+    for (option, value) in options(parameters, &["create=", "ttl=", "prefix="], &[])? {
+        match option {
+            "create=" => learn.create = Some(cookie_name(value)?),
+            "ttl=" => learn.life = milliseconds(value)? / 1000,
+            _ => learn.prefix = value.to_owned(),
+        }
+    }
+    if learn.life == 0 {
+        return Err(ConfigError::new("\"ttl=\" must be a second at least"));
+    }
+    if learn.prefix.is_empty() {
+        return Err(ConfigError::new(
+            "\"prefix=\" is empty, routes would stand among the sessions",
+        ));
+    }
+    Ok(learn)
 }
 
 fn set_hash_key_file(d: &mut Directive, conf: &mut MainConf) -> Result<(), ConfigError> {

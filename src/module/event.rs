@@ -82,3 +82,9 @@ pub(super) fn time_of_day() -> u64 {
     let time = unsafe { &*ngx_cached_time };
     u64::try_from(time.sec).unwrap_or(0).saturating_mul(1000).saturating_add(time.msec as u64)
 }
+
+/// nginx's time of day, in Unix s, as it dates a server's failures.
+pub(super) fn seconds() -> i64 {
+    // SAFETY: as above.
+    unsafe { (*ngx_cached_time).sec }
+}

@@ -59,7 +59,8 @@ fn ask(r: Request, context: &Context, plan: &Plan, key: Rc<[u8]>) -> ngx_int_t {
         return INTERNAL;
     };
     context.key.replace(Some(Rc::clone(&key)));
-    match context.ask(client, Query::Fetch { key, hash: context.asks_hash.get(), ttl: true }) {
+    let query = Query::Fetch { key, hash: context.asks_hash.get(), ttl: true, route: None };
+    match context.ask(client, query) {
         true => conclude(r),
         false => wait(r, context, resume),
     }

@@ -19,6 +19,7 @@ use ngx::{ngx_log_debug, ngx_log_error};
 use super::conf::SetHeader;
 use super::context::{derive_key, Context, LookedUp, Progress};
 use super::identify::{has_cookie, hide_cookies, identify, Identified};
+use super::learn;
 use super::lookup::{Answer, Query, Ticket};
 use super::near_cache::NearCache;
 use super::plan::{Made, Plan, Reading, Required};
@@ -223,6 +224,7 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
     let key = context.id.borrow().as_ref().and_then(|id| derive_key(r, plan, id));
     let Some(key) = key else { return Some(Asked::Settled(Status::Invalid)) };
     *context.key.borrow_mut() = Some(Rc::clone(&key));
+    *context.route_key.borrow_mut() = learn::route_key(context, plan);
     if context.is_answered(plan) {
         let status = context.result.borrow().as_ref().map_or(Status::Pending, |it| it.status);
         return Some(Asked::Settled(status));
@@ -238,7 +240,11 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
 
 /// What the near-cache says.
 fn recall(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Status> {
-    let (answer, cached) = kept_by(plan)?.fresh(context.key.borrow().as_ref()?)?;
+    let cache = kept_by(plan)?;
+    let (mut answer, cached) = cache.fresh(context.key.borrow().as_ref()?)?;
+    if let (Some(route), Outcome::Found(_)) = (&*context.route_key.borrow(), &answer.outcome) {
+        answer.route = cache.route(route)?;
+    }
     context.cached.set(Some(cached));
     take_in(r, context, plan, &answer)
 }
@@ -247,7 +253,8 @@ fn look_up(context: &Context, plan: &Plan) -> Option<()> {
     let client = plan.store.as_ref().and_then(|store| store.client())?;
     let key = context.key.borrow().clone()?;
     let ttl = plan.needs().ttl || client.cache().is_some();
-    let query = Query::Fetch { key, hash: context.asks_hash.get(), ttl };
+    let route = context.route_key.borrow().clone();
+    let query = Query::Fetch { key, hash: context.asks_hash.get(), ttl, route };
     context.ask(client, query);
     Some(())
 }
@@ -309,6 +316,8 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: &Answer) -> O
             Some(Ttl::Left(ms)) => Some(ms),
             _ => None,
         },
+        route: answer.route.clone(),
+        route_key: context.route_key.borrow().clone(),
         server: answer.server,
         elapsed: answer.elapsed,
     };
@@ -332,6 +341,9 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: &Answer) -> O
     };
     if let Some(client) = store.client() {
         client.note(result.status);
+        if let Err(spoilt) = result.route.read() {
+            client.note_spoilt_route(spoilt);
+        }
     }
     let status = result.status;
     *context.result.borrow_mut() = Some(result);
@@ -343,7 +355,10 @@ fn stand_in(context: &Context, plan: &Plan) -> Option<Answer> {
     if plan.on_error != Some(OnError::Stale) {
         return None;
     }
-    let answer = kept_by(plan)?.stale(context.key.borrow().as_ref()?)?;
+    let cache = kept_by(plan)?;
+    let mut answer = cache.stale(context.key.borrow().as_ref()?)?;
+    let route = context.route_key.borrow();
+    answer.route = route.as_ref().and_then(|key| cache.stale_route(key)).unwrap_or_default();
     context.cached.set(Some(CacheStatus::Stale));
     Some(answer)
 }

@@ -8,21 +8,28 @@ use nginx_sys::ngx_http_request_t;
 use smallvec::SmallVec;
 
 use super::connection::Connection;
+use crate::route::assignment::Standing;
+use crate::route::drained::Drained;
+use crate::route::write::Write;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
 use crate::store::servers::TriedSet;
 
 /// What is asked.
 pub(super) enum Query {
-    /// The session, a string or a hash, and its remaining life if that matters.
-    Fetch { key: Rc<[u8]>, hash: bool, ttl: bool },
+    /// The session, a string or a hash, and its remaining life if that matters; and the server that it is assigned to.
+    Fetch { key: Rc<[u8]>, hash: bool, ttl: bool, route: Option<Rc<[u8]>> },
     /// The end of the session, and of what is kept beside it.
     Delete { keys: Vec<Rc<[u8]>> },
+    /// The session is assigned to a server.
+    Assign(Box<Write>),
+    /// The servers that get no new sessions.
+    Drained { key: Rc<[u8]>, drained: Rc<Drained> },
 }
 
 impl Query {
     pub(super) fn writes(&self) -> bool {
-        matches!(self, Self::Delete { .. })
+        matches!(self, Self::Delete { .. } | Self::Assign(_))
     }
 
     /// The session's key; empty where there is none.
@@ -30,6 +37,15 @@ impl Query {
         match self {
             Self::Fetch { key, .. } => key,
             Self::Delete { keys } => keys.last().map_or(&[], |key| key),
+            Self::Assign(_) | Self::Drained { .. } => &[],
+        }
+    }
+
+    /// The key of the session's assignment, where that is asked for too.
+    pub(super) fn route(&self) -> Option<&Rc<[u8]>> {
+        match self {
+            Self::Fetch { route, .. } => route.as_ref(),
+            _ => None,
         }
     }
 
@@ -37,9 +53,19 @@ impl Query {
     fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (
-                Self::Fetch { key, hash, ttl },
-                Self::Fetch { key: other_key, hash: other_hash, ttl: other_ttl },
-            ) => key == other_key && hash == other_hash && (*ttl || !other_ttl),
+                Self::Fetch { key, hash, ttl, route },
+                Self::Fetch {
+                    key: other_key,
+                    hash: other_hash,
+                    ttl: other_ttl,
+                    route: other_route,
+                },
+            ) => {
+                key == other_key
+                    && hash == other_hash
+                    && (*ttl || !other_ttl)
+                    && (other_route.is_none() || route == other_route)
+            }
             _ => false,
         }
     }
@@ -49,6 +75,7 @@ impl Query {
 pub(super) struct Answer {
     pub(super) outcome: Outcome,
     pub(super) ttl: Option<Ttl>,
+    pub(super) route: Standing,
     /// The server that answered, or failed last.
     pub(super) server: Option<usize>,
     pub(super) elapsed: Duration,
@@ -72,9 +99,13 @@ pub(super) struct Lookup {
     carrier: RefCell<Option<Carrier>>,
     /// The first of two replies.
     pub(super) value: RefCell<Option<Outcome>>,
+    /// What was said of the session's assignment, before all else.
+    pub(super) route: RefCell<Standing>,
     answer: OnceCell<Answer>,
     /// The key has changed since the first of two replies: the answer is good, but not to be kept.
     pub(super) outdated: Cell<bool>,
+    /// Likewise of the assignment's key.
+    pub(super) route_outdated: Cell<bool>,
     /// By their place; those that left are gone from it. There is hardly ever more than one.
     waiters: RefCell<SmallVec<[Option<Waiter>; 1]>>,
 }
@@ -104,8 +135,10 @@ impl Lookup {
             tried: RefCell::default(),
             carrier: RefCell::new(None),
             value: RefCell::new(None),
+            route: RefCell::default(),
             answer: OnceCell::new(),
             outdated: Cell::new(false),
+            route_outdated: Cell::new(false),
             waiters: RefCell::default(),
         })
     }
@@ -134,6 +167,7 @@ impl Lookup {
     pub(super) fn carry(&self, carrier: Carrier) {
         *self.carrier.borrow_mut() = Some(carrier);
         *self.value.borrow_mut() = None;
+        *self.route.borrow_mut() = Standing::Unknown;
     }
 
     /// Whether this connection carries it.
@@ -150,7 +184,8 @@ impl Lookup {
     /// Ends the lookup. Its waiters are to be resumed then, see [`Self::next_waiter`].
     pub(super) fn finish(&self, outcome: Outcome, ttl: Option<Ttl>, server: Option<usize>) {
         let elapsed = self.started.elapsed();
-        let _ = self.answer.set(Answer { outcome, ttl, server, elapsed });
+        let route = self.route.take();
+        let _ = self.answer.set(Answer { outcome, ttl, route, server, elapsed });
     }
 
     /// A request that waits for the lookup, which it does not any more. The caller resumes it with nothing borrowed:

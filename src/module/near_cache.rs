@@ -4,9 +4,10 @@ use core::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::event::now;
+use super::event::{now, time_of_day};
 use super::lookup::{Answer, Lookup, Query};
-use crate::cache::{Cache, CacheStatus, Hit, Kept, Limits, Origin};
+use crate::cache::{allocated, Cache, CacheStatus, Hit, Kept, Limits, Origin};
+use crate::route::assignment::Standing;
 use crate::store::fetched::{Changed, Outcome, Ttl};
 use crate::stored::KeptSession;
 
@@ -15,19 +16,31 @@ pub(super) struct NearCache(RefCell<Cache<Known>>);
 
 #[derive(Clone)]
 struct Known {
-    /// `None`: there is no session.
-    session: Option<Rc<KeptSession>>,
+    what: What,
     /// Who said so.
     server: usize,
 }
 
+#[derive(Clone)]
+enum What {
+    Session(Rc<KeptSession>),
+    NoSession,
+    /// The server that a session is assigned to, under a key of its own. That there is none is not kept: it is about to be
+    /// written, and whoever is told of that too late would choose another.
+    Route(Rc<[u8]>),
+}
+
 impl Kept for Known {
     fn is_absent(&self) -> bool {
-        self.session.is_none()
+        matches!(self.what, What::NoSession)
     }
 
     fn bytes(&self) -> usize {
-        self.session.as_ref().map_or(0, |session| session.bytes())
+        match &self.what {
+            What::Session(session) => session.bytes(),
+            What::NoSession => 0,
+            What::Route(value) => allocated(value.len() + 2 * size_of::<usize>()),
+        }
     }
 }
 
@@ -38,17 +51,27 @@ impl NearCache {
 
     /// What is known of a key and still holds.
     pub(super) fn fresh(&self, key: &Rc<[u8]>) -> Option<(Answer, CacheStatus)> {
-        let hit = self.0.borrow().fresh(key, now())?;
-        let status = match hit.value.session {
-            Some(_) => CacheStatus::Hit,
-            None => CacheStatus::Negative,
+        let answer = answer(self.0.borrow().fresh(key, now())?)?;
+        let status = match answer.outcome {
+            Outcome::Found(_) => CacheStatus::Hit,
+            _ => CacheStatus::Negative,
         };
-        Some((answer(hit), status))
+        Some((answer, status))
+    }
+
+    /// The assignment under a key, if one is known and still holds.
+    pub(super) fn route(&self, key: &Rc<[u8]>) -> Option<Standing> {
+        route(self.0.borrow().fresh(key, now())?)
     }
 
     /// The session that the key held a short while ago, for a store that does not answer.
     pub(super) fn stale(&self, key: &Rc<[u8]>) -> Option<Answer> {
-        self.0.borrow().stale(key, now()).map(answer)
+        answer(self.0.borrow().stale(key, now())?)
+    }
+
+    /// The assignment that stood under the key then.
+    pub(super) fn stale_route(&self, key: &Rc<[u8]>) -> Option<Standing> {
+        route(self.0.borrow().stale(key, now())?)
     }
 
     /// Keeps what a lookup brought over a connection.
@@ -61,13 +84,27 @@ impl NearCache {
         origin: &Origin,
     ) {
         let Query::Fetch { key, .. } = &lookup.query else { return };
-        let session = match outcome {
-            Outcome::Found(session) => Some(Rc::clone(session)),
-            Outcome::Missing => None,
+        self.keep_route(lookup, server, origin);
+        let what = match outcome {
+            Outcome::Found(session) => What::Session(Rc::clone(session)),
+            Outcome::Missing => What::NoSession,
             Outcome::WrongType | Outcome::TooLarge(_) | Outcome::Failed(_) => return,
         };
         if !lookup.outdated.get() {
-            self.0.borrow_mut().insert(key, Known { session, server }, origin, ttl, now());
+            self.0.borrow_mut().insert(key, Known { what, server }, origin, ttl, now());
+        }
+    }
+
+    fn keep_route(&self, lookup: &Lookup, server: usize, origin: &Origin) {
+        let Some(key) = lookup.query.route() else { return };
+        let standing = lookup.route.borrow();
+        let (Ok(Some(route)), Standing::Value(value)) = (standing.read(), &*standing) else {
+            return self.forget(key);
+        };
+        if !lookup.route_outdated.get() {
+            let left = route.left(time_of_day() / 1000).saturating_mul(1000);
+            let known = Known { what: What::Route(Rc::clone(value)), server };
+            self.0.borrow_mut().insert(key, known, origin, Some(Ttl::Left(left)), now());
         }
     }
 
@@ -95,11 +132,23 @@ impl NearCache {
     }
 }
 
-fn answer(hit: Hit<Known>) -> Answer {
-    Answer {
-        outcome: hit.value.session.map_or(Outcome::Missing, Outcome::Found),
+fn answer(hit: Hit<Known>) -> Option<Answer> {
+    Some(Answer {
+        outcome: match hit.value.what {
+            What::Session(session) => Outcome::Found(session),
+            What::NoSession => Outcome::Missing,
+            What::Route(_) => return None,
+        },
         ttl: hit.left.map(Ttl::Left),
+        route: Standing::Unknown,
         server: Some(hit.value.server),
         elapsed: Duration::ZERO,
+    })
+}
+
+fn route(hit: Hit<Known>) -> Option<Standing> {
+    match hit.value.what {
+        What::Route(value) => Some(Standing::Value(value)),
+        What::Session(_) | What::NoSession => None,
     }
 }

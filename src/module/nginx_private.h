@@ -39,6 +39,20 @@ typedef struct {
 } session_redis_limit_conn_t;
 
 
+/* ngx_http_upstream_keepalive_module.c: the settings of an upstream block. */
+
+typedef struct {
+    ngx_uint_t                 max_cached;
+} session_redis_keepalive_t;
+
+
+/* ngx_http_upstream_sticky_module.c of 1.29.6 and later, likewise. */
+
+typedef struct {
+    ngx_http_upstream_init_pt  original_init_upstream;
+} session_redis_nginx_sticky_t;
+
+
 #if (NGX_HTTP_CACHE)
 
 /*

@@ -13,6 +13,7 @@ use super::conf::{
     Place, Requirement, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
 };
 use super::destroy;
+use super::learn::Learns;
 use super::request::Request;
 use super::store::Store;
 use super::template::{Template, Value};
@@ -112,6 +113,7 @@ pub(super) enum Life {
 pub(super) enum RouteRule {
     Value(Reading),
     JvmRoute,
+    Learn(Learns),
 }
 
 impl Reading {
@@ -253,6 +255,7 @@ impl Plan {
         let route_only = conf.route.value().is_some_and(|route| route.kind == RouteKind::JvmRoute);
         check_require(cf, conf, core, store.is_some(), origin)?;
         check_stale(conf, store.as_deref())?;
+        check_learn(conf, core, store.is_some(), origin)?;
         if store.is_none() && !route_only {
             return Ok(None);
         }
@@ -324,12 +327,21 @@ impl Plan {
         }
         let route = match conf.route.get() {
             None => None,
-            Some(written) => Some(match &written.value {
-                None => RouteRule::JvmRoute,
-                Some(value) => {
-                    RouteRule::Value(reading(value, "session_redis_route", &written.place)?)
+            Some(written) => match (&written.value, &written.learn, &store) {
+                (Some(value), ..) => {
+                    let reading = reading(value, "session_redis_route", &written.place)?;
+                    Some(RouteRule::Value(reading))
                 }
-            }),
+                (None, Some(learn), Some(store)) => {
+                    let cookies = destroy::cookies_of(&sources);
+                    let learns = Learns::new(main, store, learn, cookies).map_err(|error| {
+                        Mistake::new("session_redis_route", &written.place, error)
+                    })?;
+                    Some(RouteRule::Learn(learns))
+                }
+                (None, Some(_), None) => None,
+                (None, None, _) => Some(RouteRule::JvmRoute),
+            },
         };
         let touch = extension(conf, framework)?;
 
@@ -356,7 +368,7 @@ impl Plan {
                     || !sets.is_empty()
                     || !requirements.is_empty()
                     || touch.is_some()
-                    || matches!(route, Some(RouteRule::Value(_)))),
+                    || matches!(route, Some(RouteRule::Value(_) | RouteRule::Learn(_)))),
             id: matches!(route, Some(RouteRule::JvmRoute)),
             ttl: touch.is_some(),
         };
@@ -388,6 +400,14 @@ impl Plan {
         };
         plan.own_wanted = plan.wanted_parts();
         Ok(Some(plan))
+    }
+
+    /// How the location learns where sessions belong, if it does.
+    pub(super) fn learns(&self) -> Option<&Learns> {
+        match &self.route {
+            Some(RouteRule::Learn(learns)) => Some(learns),
+            _ => None,
+        }
     }
 
     /// A number that no other plan has.
@@ -509,6 +529,27 @@ fn check_stale(conf: &LocationConf, store: Option<&Store>) -> Result<(), Mistake
         store.name
     ));
     Err(Mistake::new("session_redis_on_error", &on_error.place, error))
+}
+
+/// What is learnt is kept in a store. (Above the locations one may be named later.)
+fn check_learn(
+    conf: &LocationConf,
+    core: Option<&ngx_http_core_loc_conf_t>,
+    on: bool,
+    origin: OnErrorOrigin,
+) -> Result<(), Mistake> {
+    let is_location = core.is_some_and(|core| core.name.len > 0);
+    match conf.route.get().filter(|route| route.kind == RouteKind::Learn) {
+        Some(route) if !on && is_location && !origin.route => Err(Mistake::new(
+            "session_redis_route",
+            &route.place,
+            ConfigError::new(
+                "\"learn\" without session_redis: there is no store to keep routes in",
+            )
+            .hint("name the store: \"session_redis redis://127.0.0.1:6379\""),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A location that requires must be able to refuse.

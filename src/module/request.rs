@@ -142,6 +142,39 @@ impl Request {
         .map(Header);
     }
 
+    /// The headers of the response as the backend sent them.
+    pub(super) fn upstream_headers(self) -> Headers {
+        // SAFETY: what the request has of a backend lives as long as the request; the list is embedded in it.
+        let part = unsafe {
+            self.raw().upstream.as_ref().map(|upstream| &raw const upstream.headers_in.headers.part)
+        };
+        Headers { part: part.unwrap_or(ptr::null()), index: 0 }
+    }
+
+    /// The name of the server whose response this is. None: nginx has made it, or has had it in a cache.
+    pub(super) fn answering_server<'a>(self) -> Option<&'a [u8]> {
+        #[cfg(ngx_feature = "http_cache")]
+        if self.raw().cached() != 0 {
+            return None;
+        }
+        // A filter has put an error page in its place, which must be sent at once.
+        if self.raw().filter_finalize() != 0 {
+            return None;
+        }
+        // SAFETY: as above; while there is a connection to a server, so is its name.
+        unsafe {
+            let peer = &self.raw().upstream.as_ref()?.peer;
+            let name = peer.name.as_ref().filter(|_| !peer.connection.is_null())?;
+            Some(self.bytes(*name))
+        }
+    }
+
+    /// Whether client and backend are about to speak another protocol.
+    pub(super) fn is_upgraded(self) -> bool {
+        // SAFETY: as above.
+        unsafe { self.raw().upstream.as_ref() }.is_some_and(|upstream| upstream.upgrade() != 0)
+    }
+
     /// The value of the first header of this name.
     pub(super) fn header<'a>(self, name: &[u8]) -> Option<&'a [u8]> {
         self.headers().find(|header| header.name().eq_ignore_ascii_case(name)).map(Header::value)
@@ -322,6 +355,11 @@ impl Header {
     pub(super) fn name<'a>(self) -> &'a [u8] {
         // SAFETY: an element of a live request's list; its strings live in the request's memory.
         unsafe { (*self.0.as_ptr()).key.as_bytes_unbound() }
+    }
+
+    /// Whether it has this name, in whatever case.
+    pub(super) fn is_called(self, name: &[u8]) -> bool {
+        self.name().eq_ignore_ascii_case(name)
     }
 
     pub(super) fn value<'a>(self) -> &'a [u8] {

@@ -14,13 +14,13 @@ use ngx::ngx_log_error;
 use super::conf::MainConf;
 use super::context::{Context, LookedUp};
 use super::handler;
-use super::plan::{Plan, RouteRule};
+use super::plan::Plan;
 use super::request::Request;
+use super::route::route_of;
 use super::{pool, SessionRedis};
 use crate::config::ConfigError;
 use crate::login::return_to;
 use crate::policy::Status;
-use crate::route::jvm_route;
 use crate::session::key::key_digest;
 use crate::session::source::{mask, Source};
 use crate::stored::Stored;
@@ -339,17 +339,7 @@ fn raw<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn route<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let plan = view.plan?;
-    match plan.route.as_ref()? {
-        RouteRule::JvmRoute => {
-            view.with_id(|id| jvm_route(id).map(|route| Cow::Owned(route.to_vec())))?
-        }
-        RouteRule::Value(reading) => {
-            let session = view.context?.session(plan)?;
-            let route = reading.text(view.r, Some(&session.session.value))?;
-            Some(text(route))
-        }
-    }
+    route_of(view.r).map(Cow::Owned)
 }
 
 fn server<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {

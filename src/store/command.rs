@@ -57,6 +57,11 @@ pub fn del(out: &mut Vec<u8>, keys: &[&[u8]]) {
     }
 }
 
+/// `SMEMBERS key`: the members of a set.
+pub fn smembers(out: &mut Vec<u8>, key: &[u8]) {
+    encode(out, &[b"SMEMBERS", key]);
+}
+
 /// `AUTH [user] password`; without a user as servers before Redis 6 know it.
 pub fn auth(out: &mut Vec<u8>, user: Option<&str>, password: &[u8]) {
     match user {
@@ -153,10 +158,11 @@ mod tests {
     #[test]
     fn each_command_is_what_the_redis_crate_writes() {
         let key: &[u8] = b"PHPREDIS_SESSION:abc";
-        let cases: [(Vec<u8>, &[&[u8]]); 11] = [
+        let cases: [(Vec<u8>, &[&[u8]]); 12] = [
             (written(role), &[b"ROLE"]),
             (written(|out| get(out, key)), &[b"GET", key]),
             (written(|out| pttl(out, key)), &[b"PTTL", key]),
+            (written(|out| smembers(out, key)), &[b"SMEMBERS", key]),
             (written(|out| pexpire(out, key, 1)), &[b"PEXPIRE", key, b"1"]),
             (
                 written(|out| pexpire_longer(out, key, 1_440_000)),

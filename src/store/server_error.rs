@@ -61,10 +61,11 @@ pub enum Code {
 }
 
 /// The commands that this module sends: their names may be quoted in a text that is kept.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 15] = [
     "auth",
     "client",
     "del",
+    "eval",
     "get",
     "hgetall",
     "pexpire",
@@ -73,6 +74,8 @@ const COMMANDS: [&str; 12] = [
     "role",
     "select",
     "sentinel",
+    "set",
+    "smembers",
     "subscribe",
 ];
 
@@ -166,10 +169,15 @@ fn code_of_err(text: &[u8]) -> Code {
         Code::MaxClients
     } else if text == b"ERR invalid password" {
         Code::WrongPass
+    } else if text.windows(SCRIPT_READ_ONLY.len()).any(|part| part == SCRIPT_READ_ONLY) {
+        Code::ReadOnly
     } else {
         Code::Err
     }
 }
+
+/// How servers before Redis 7 say `READONLY` of a command within a script.
+const SCRIPT_READ_ONLY: &[u8] = b": -READONLY ";
 
 fn fit_for_log(text: &[u8]) -> String {
     let mut kept = String::with_capacity(text.len().min(LONGEST_TEXT));
@@ -248,6 +256,7 @@ mod tests {
             ("DENIED Redis is running in protected mode", Code::Denied),
             ("ERR syntax error", Code::Err),
             ("ERR max number of clients reached", Code::MaxClients),
+            ("ERR in script: -READONLY no writes", Code::ReadOnly),
             ("ERR invalid password", Code::WrongPass),
             ("LOADING Redis is loading the dataset in memory", Code::Loading),
             ("MISCONF Redis is configured to save RDB snapshots", Code::Misconf),

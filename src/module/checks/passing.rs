@@ -3,7 +3,8 @@
 use core::ffi::c_void;
 
 use nginx_sys::{
-    ngx_conf_t, ngx_http_upstream_conf_t, ngx_http_upstream_param_t, ngx_keyval_t, ngx_module_t,
+    ngx_conf_t, ngx_http_upstream_conf_t, ngx_http_upstream_param_t, ngx_http_upstream_srv_conf_t,
+    ngx_keyval_t, ngx_module_t,
 };
 
 use super::{private, Finding, Location};
@@ -71,11 +72,8 @@ impl Passing<'_> {
         let all: Vec<_> = MODULES
             .iter()
             .filter_map(|(name, directive, cgi)| {
-                let module = private::module(self.cf, name)?;
-                let conf = self.location.conf(module)?;
-                // SAFETY: the first member of the structures of all these modules is this one.
-                let upstream = unsafe { (*conf.cast::<ngx_http_upstream_conf_t>()).upstream };
-                Some((!upstream.is_null(), *directive, header_names(module, conf, directive, *cgi)))
+                let (module, conf, block) = passer(self.cf, self.location, name)?;
+                Some((!block.is_null(), *directive, header_names(module, conf, directive, *cgi)))
             })
             .collect();
         let known = all.iter().any(|(passes, ..)| *passes);
@@ -84,6 +82,28 @@ impl Passing<'_> {
             .flat_map(|(_, directive, names)| names.into_iter().map(move |name| (directive, name)))
             .collect()
     }
+}
+
+/// The `upstream` blocks, or implicit ones, that a location passes to. Without those whose names hold variables.
+pub(super) fn blocks(
+    cf: *mut ngx_conf_t,
+    location: &Location,
+) -> impl Iterator<Item = *mut ngx_http_upstream_srv_conf_t> + '_ {
+    let passers = MODULES.iter().filter_map(move |(name, ..)| passer(cf, location, name));
+    passers.map(|(.., block)| block).filter(|block| !block.is_null())
+}
+
+/// A module that passes requests on, its structure in the location, and the block that it passes to.
+fn passer(
+    cf: *mut ngx_conf_t,
+    location: &Location,
+    name: &str,
+) -> Option<(&'static ngx_module_t, *const c_void, *mut ngx_http_upstream_srv_conf_t)> {
+    let module = private::module(cf, name)?;
+    let conf = location.conf(module)?;
+    // SAFETY: the first member of the structures of all these modules is this one.
+    let block = unsafe { (*conf.cast::<ngx_http_upstream_conf_t>()).upstream };
+    Some((module, conf, block))
 }
 
 fn header_names(

@@ -34,6 +34,8 @@ impl Errand {
         let count = match &lookup.query {
             Query::Fetch { .. } => 1,
             Query::Delete { keys } => keys.len(),
+            // Where sessions are assigned to servers there is no cluster: "nginx -t" sees to it.
+            Query::Assign(_) | Query::Drained { .. } => 0,
         };
         let left = Rc::new(Cell::new(count));
         let lookup = Rc::clone(lookup);
@@ -49,6 +51,7 @@ impl Errand {
             Self::Part(part) => match &part.lookup.query {
                 Query::Fetch { key, .. } => key,
                 Query::Delete { keys } => keys.get(part.key).map_or(&[], |key| key),
+                Query::Assign(_) | Query::Drained { .. } => &[],
             },
         }
     }
@@ -58,7 +61,7 @@ impl Errand {
             Self::Touch { ms, longer, .. } => Item::Touch { ms: *ms, longer: *longer },
             Self::Part(part) => match &part.lookup.query {
                 Query::Fetch { hash, ttl, .. } => Item::Fetch { hash: *hash, ttl: *ttl },
-                Query::Delete { .. } => Item::Delete,
+                _ => Item::Delete,
             },
         }
     }

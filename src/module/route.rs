@@ -1,0 +1,27 @@
+//! The server that a request belongs to: what `$session_redis_route` holds, and what a sticky upstream goes by.
+
+use super::context::Context;
+use super::handler;
+use super::plan::RouteRule;
+use super::request::Request;
+use crate::policy::Status;
+use crate::route::jvm_route;
+
+/// The route of the request's session; none where there is none, or it is empty.
+pub(super) fn route_of(r: Request) -> Option<Vec<u8>> {
+    let plan = handler::plan(r.main())?;
+    let context = Context::of(r)?;
+    let route = match plan.route.as_ref()? {
+        RouteRule::JvmRoute => jvm_route(context.id.borrow().as_ref()?.as_bytes())?.to_vec(),
+        RouteRule::Value(reading) => {
+            let session = context.session(&plan)?;
+            reading.text(r, Some(&session.session.value))?.into_owned().into_bytes()
+        }
+        RouteRule::Learn(_) => {
+            let result = context.result.borrow();
+            let result = result.as_ref().filter(|_| context.status.get() == Status::Found)?;
+            result.route.read().ok()??.server.to_vec()
+        }
+    };
+    (!route.is_empty()).then_some(route)
+}
