@@ -83,8 +83,7 @@ impl Server {
 }
 
 /// The directives that choose a balancing method, nginx's own and widespread ones.
-const METHODS: [&str; 7] =
-    ["least_conn", "least_time", "ip_hash", "hash", "random", "fair", "least_bandwidth"];
+const METHODS: [&str; 6] = ["least_conn", "least_time", "ip_hash", "hash", "random", "fair"];
 
 /// The balancing method that `configuration` names behind its line `line`, on which our directive stands, in the
 /// same block.

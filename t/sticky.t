@@ -7,6 +7,7 @@ use FindBin;
 BEGIN { push @INC, "$FindBin::Bin/lib" }
 use IO::Socket::INET;
 use SessionRedis;
+use SessionRedis::Certificates qw(certificate_authority);
 use SessionRedis::Process qw(fork_server);
 use SessionRedis::Resp qw(bulk);
 use StoreTest;
@@ -22,14 +23,19 @@ my %server;
 up($_) for @names;
 
 sub up ($name) {
-    local $ENV{TEST_NGINX_LOAD_MODULES} = '';
-    local $ENV{TEST_NGINX_USE_VALGRIND} = '';
-    $server{$name} = start_nginx(port => $port{$name}, worker_connections => 2048, server => <<~"END");
+    $server{$name} = plain_nginx(port => $port{$name}, worker_connections => 2048, server => <<~"END");
         access_log off;
         location / { return 200 "$name \$connection_requests"; }
         location /jvm/500 { return 500 $name; }
         END
     return;
+}
+
+# An nginx without the module, which nobody watches.
+sub plain_nginx (%how) {
+    local $ENV{TEST_NGINX_LOAD_MODULES} = '';
+    local $ENV{TEST_NGINX_USE_VALGRIND} = '';
+    return start_nginx(%how);
 }
 
 sub address ($name) { return "127.0.0.1:$port{$name}" }
@@ -40,16 +46,18 @@ sub sticky_nginx ($lines, %how) {
     my $before = delete $how{method} // '';
     my $after  = delete $how{after}  // '';
     my $more   = delete $how{location} // '';
+    my $http   = delete $how{http}     // '';
     my %there;
     my $text = join "\n", map { my ($name) = /\A(\w)/; $there{$name} = 1; 'server ' . s/\A\w/address($name)/er . ';' } @$lines;
     my $routes = join "\n", map { "session_redis_route_name $_ " . address($_) . ';' } sort keys %there;
     return session_nginx(
         url  => $store->url,
-        http => "upstream app { $before $text session_redis_sticky $sticky; $routes $after } log_format tries '\$upstream_addr|\$upstream_status';",
+        http => "upstream app { $before $text session_redis_sticky $sticky; $routes $after } $http log_format tries '\$upstream_addr|\$upstream_status';",
         server => <<~"END",
             access_log logs/tries.log tries;
             proxy_http_version 1.1;
             proxy_set_header Connection "";
+            location = /mark { access_log off; session_redis off; return 200; }
             $more
             location /jvm   { session_redis_id cookie:JSESSIONID path:jsessionid; session_redis_route jvmroute; proxy_pass http://app; }
             location /value { session_redis_route /node; proxy_pass http://app; }
@@ -75,6 +83,7 @@ sub spread ($nginx, $count, $route = undef, %how) {
 # The servers that were tried for the requests since this was asked last, a string each: "ea" is a that answered after e.
 my %seen;
 sub tries ($nginx) {
+    http($nginx->port, '/mark');    # what was answered before is logged when this is
     my $file = $nginx->dir . '/logs/tries.log';
     open my $in, '<', $file or die "$file: $!\n";
     my @lines = <$in>;
@@ -222,6 +231,28 @@ for my $shared ('', $zone) {
         }
     };
 
+    subtest "who is displaced$with" => sub {
+        my ($busy, $port) = busy();
+        local $port{f} = $port;
+        my $nginx = sticky_nginx(['a', 'b down', 'e max_fails=2 fail_timeout=60s', 'f max_conns=1', 'd'], method => $shared, log_level => 'debug');
+        my $first = open_connection($nginx->port);
+        print {$first} request_bytes('/jvm/x', headers => ["Cookie: JSESSIONID=$id.f"]);
+        my $held = $busy->accept;
+        my $said  = 0;
+        my $displaced = sub ($route = undef) {
+            who($nginx, $route);
+            my $before = $said;
+            $said = lines_like($nginx, qr/\[debug\].*the server of the session is down/);
+            return $said > $before ? 1 : 0;
+        };
+        is($displaced->('a'), 0, 'not by a server that is well');
+        is($displaced->('b'), 1, 'by one that is marked down');
+        is_deeply([map { $displaced->('e') } 1 .. 4], [0, 1, 1, 1], 'by one that fails, as often as it takes; the first to see it too');
+        is($displaced->('f'), 0, 'not by one that is full');
+        is($displaced->(), 0, 'nor without a route');
+        is($displaced->('nobody'), 0, 'nor by one that does not exist');
+    };
+
     subtest "strict$with" => sub {
         my $nginx = sticky_nginx(['a', 'b', 'c down', 'e'], method => $shared, sticky => 'strict');
         is_deeply(spread($nginx, 4, $_), { $_ => 4 }, "$_ has its sessions") for 'a', 'b';
@@ -294,6 +325,24 @@ subtest 'under load' => sub {
     cannot_complain($nginx);
 };
 
+subtest 'TLS to the servers' => sub {
+    my $pair = certificate_authority()->certificate(ips => ['127.0.0.1']);
+    local @port{'f', 'g'} = (free_port(), free_port());
+    my @tls = map {
+        my $answer = "$_ \$ssl_session_reused";
+        plain_nginx(http => "server { listen 127.0.0.1:$port{$_} ssl; ssl_certificate $pair->{file}; ssl_certificate_key $pair->{key}; return 200 '$answer'; }");
+    } 'f', 'g';
+    # Of servers without a zone nginx itself never frees the TLS sessions.
+    my $is_watched = $ENV{ASAN_OPTIONS} || $ENV{TEST_NGINX_USE_VALGRIND};
+    for my $shared ($is_watched ? () : '', $zone) {
+        my $nginx = sticky_nginx(['f', 'g'], method => $shared, location => 'location /jvm/tls { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_pass https://app; }');
+        for my $route ('f', 'g') {
+            my @answers = map { http($nginx->port, '/jvm/tls', headers => ["Cookie: JSESSIONID=$id.$route"])->{body} } 1 .. 3;
+            is_deeply(\@answers, ["$route .", "$route r", "$route r"], "each server's TLS session is its own" . ($shared && ', with a zone'));
+        }
+    }
+};
+
 subtest 'a subrequest, and a block by the name of a variable' => sub {
     my $nginx = sticky_nginx(['a', 'b', 'c'], location => <<~'END');
         location /jvm/variable {
@@ -313,6 +362,24 @@ subtest 'a subrequest, and a block by the name of a variable' => sub {
     is_deeply(spread($nginx, 6, 'b', path => '/jvm/asks'), { b => 6 }, 'with a subrequest');
     is_deeply([map { s/.*// ? 1 : 0 } tries($nginx)], [(1) x 12], 'each is logged once');
 };
+
+SKIP: {
+    skip 'this nginx has no "sticky"', 2 if nginx_version() < 1_029_006;
+
+    subtest "nginx's own sticky" => sub {
+        my $lines = join ' ', map { "server @{[address($_)]} route=$_;" } 'a', 'b', 'c';
+        my $nginx = sticky_nginx(['d'], http => "upstream own { $zone $lines sticky route \$session_redis_route; }",
+            location => 'location /jvm/own { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_pass http://own; }');
+        is_deeply(spread($nginx, 4, $_, path => '/jvm/own'), { $_ => 4 }, "$_ has its sessions") for 'a', 'b', 'c';
+        is_deeply([sort keys spread($nginx, 12, undef, path => '/jvm/own')->%*], ['a', 'b', 'c'], 'without a route nginx balances');
+    };
+
+    subtest "nginx's own drain" => sub {
+        my $nginx = sticky_nginx(['a drain', 'b', 'c'], method => $zone);
+        is_deeply(spread($nginx, 4, 'a'), { a => 4 }, 'it keeps its sessions');
+        is_deeply(spread($nginx, 6), { b => 3, c => 3 }, 'and gets no new ones');
+    };
+}
 
 # A server that accepts connections when it is asked to.
 sub busy () {

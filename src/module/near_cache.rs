@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::event::{now, time_of_day};
 use super::lookup::{Answer, Lookup, Query};
 use crate::cache::{allocated, Cache, CacheStatus, Hit, Kept, Limits, Origin};
-use crate::route::assignment::Standing;
+use crate::route::assignment::{Standing, Stands};
 use crate::store::fetched::{Changed, Outcome, Ttl};
 use crate::stored::KeptSession;
 
@@ -27,7 +27,7 @@ enum What {
     NoSession,
     /// The server that a session is assigned to, under a key of its own. That there is none is not kept: it is about to be
     /// written, and whoever is told of that too late would choose another.
-    Route(Rc<[u8]>),
+    Route(Stands),
 }
 
 impl Kept for Known {
@@ -39,7 +39,7 @@ impl Kept for Known {
         match &self.what {
             What::Session(session) => session.bytes(),
             What::NoSession => 0,
-            What::Route(value) => allocated(value.len() + 2 * size_of::<usize>()),
+            What::Route(stands) => allocated(stands.value().len() + 2 * size_of::<usize>()),
         }
     }
 }
@@ -98,12 +98,12 @@ impl NearCache {
     fn keep_route(&self, lookup: &Lookup, server: usize, origin: &Origin) {
         let Some(key) = lookup.query.route() else { return };
         let standing = lookup.route.borrow();
-        let (Ok(Some(route)), Standing::Value(value)) = (standing.read(), &*standing) else {
+        let (Ok(Some(route)), Standing::Value(stands)) = (standing.read(), &*standing) else {
             return self.forget(key);
         };
         if !lookup.route_outdated.get() {
             let left = route.left(time_of_day() / 1000).saturating_mul(1000);
-            let known = Known { what: What::Route(Rc::clone(value)), server };
+            let known = Known { what: What::Route(stands.clone()), server };
             self.0.borrow_mut().insert(key, known, origin, Some(Ttl::Left(left)), now());
         }
     }
@@ -148,7 +148,7 @@ fn answer(hit: Hit<Known>) -> Option<Answer> {
 
 fn route(hit: Hit<Known>) -> Option<Standing> {
     match hit.value.what {
-        What::Route(value) => Some(Standing::Value(value)),
+        What::Route(stands) => Some(Standing::Value(stands)),
         What::Session(_) | What::NoSession => None,
     }
 }

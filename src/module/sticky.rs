@@ -22,11 +22,11 @@ pub(super) fn set_sticky(d: &mut Directive, conf: &mut ServerConf) -> Result<(),
         Some(&"strict") => true,
         Some(other) => return Err(unknown("parameter", other, &["strict"])),
     };
+    let conf = &mut conf.upstream;
+    once(conf.sticky.set(Sticky { strict }, d.place()))?;
     if has_keepalive(d.cf) {
         return Err(ConfigError::new("\"keepalive\" must come after it"));
     }
-    let conf = &mut conf.upstream;
-    once(conf.sticky.set(Sticky { strict }, d.place()))?;
     // SAFETY: `cf` is live; a block has nginx's own structure, to which nobody refers now.
     let block = unsafe { NgxHttpUpstreamModule::server_conf_mut(&*d.cf) };
     let block = block.ok_or_else(|| ConfigError::new("stands outside an upstream"))?;

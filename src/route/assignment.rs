@@ -4,6 +4,7 @@
 
 use std::rc::Rc;
 
+use memchr::memchr;
 use sha2::{Digest, Sha256};
 
 use crate::store::fetched::Fetched;
@@ -30,12 +31,12 @@ const DIGEST: usize = 16;
 
 /// The key of a session's assignment. It does not tell the id.
 pub fn key(prefix: &str, id: &[u8]) -> Rc<[u8]> {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let digest = Sha256::digest(id);
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut key = Vec::with_capacity(prefix.len() + 2 * DIGEST);
     key.extend_from_slice(prefix.as_bytes());
-    for byte in digest.iter().take(DIGEST) {
-        key.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    for byte in &Sha256::digest(id)[..DIGEST] {
+        key.push(DIGITS[usize::from(byte >> 4)]);
+        key.push(DIGITS[usize::from(byte & 15)]);
     }
     key.into()
 }
@@ -48,10 +49,10 @@ pub fn is_name(server: &[u8]) -> bool {
 impl<'a> Assignment<'a> {
     /// Reads a value. `None`: it is not as we write it.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
-        let mut words = value.split(|&byte| byte == b' ');
-        let server = words.next().filter(|server| is_name(server))?;
-        let (written, life) = (number(words.next()?)?, number(words.next()?)?);
-        words.next().is_none().then_some(Self { server, written, life })
+        let (server, rest) = value.split_at_checked(memchr(b' ', value)?)?;
+        let (written, rest) = number(rest.get(1..)?)?;
+        let (life, rest) = number(rest.strip_prefix(b" ")?)?;
+        (rest.is_empty() && is_name(server)).then_some(Self { server, written, life })
     }
 
     /// Seconds left at `now`.
@@ -65,10 +66,17 @@ impl<'a> Assignment<'a> {
     }
 }
 
-fn number(word: &[u8]) -> Option<u64> {
-    let is_number = (1..=MOST_DIGITS).contains(&word.len()) && word.iter().all(u8::is_ascii_digit);
-    let digits = is_number.then_some(word)?;
-    Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+/// The number that a text begins with, and what follows it.
+fn number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut number, mut rest) = (0, text);
+    while let [digit @ b'0'..=b'9', after @ ..] = rest {
+        number = number * 10 + u64::from(digit - b'0');
+        rest = after;
+        if text.len() - rest.len() > MOST_DIGITS {
+            return None;
+        }
+    }
+    (rest.len() < text.len()).then_some((number, rest))
 }
 
 /// What the store said of an assignment.
@@ -79,14 +87,44 @@ pub enum Standing {
     Unknown,
     /// There is none.
     Absent,
-    /// This stands there, an assignment or not.
-    Value(Rc<[u8]>),
+    /// This stands there.
+    Value(Stands),
+}
+
+/// What stands where an assignment belongs, read once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stands {
+    value: Rc<[u8]>,
+    /// The length of the server's name, when it was written, its life. `None`: it is no assignment.
+    read: Option<(usize, u64, u64)>,
+}
+
+impl Stands {
+    fn new(value: Rc<[u8]>) -> Self {
+        let read = Assignment::parse(&value);
+        let read = read.map(|read| (read.server.len(), read.written, read.life));
+        Self { value, read }
+    }
+
+    /// As it stands there.
+    pub fn value(&self) -> &Rc<[u8]> {
+        &self.value
+    }
+
+    /// The assignment, if it is one.
+    pub fn read(&self) -> Result<Assignment<'_>, Spoilt> {
+        let (name, written, life) = self.read.ok_or(Spoilt)?;
+        let server = self.value.get(..name).ok_or(Spoilt)?;
+        Ok(Assignment { server, written, life })
+    }
 }
 
 impl From<Fetched<'_>> for Standing {
     fn from(fetched: Fetched<'_>) -> Self {
         match fetched {
-            Fetched::Value(value) if value.len() <= LONGEST_VALUE => Self::Value((&*value).into()),
+            Fetched::Value(value) if value.len() <= LONGEST_VALUE => {
+                Self::Value(Stands::new((&*value).into()))
+            }
             Fetched::Missing => Self::Absent,
             _ => Self::Unknown,
         }
@@ -97,7 +135,7 @@ impl Standing {
     /// The assignment. `Err`: there is something, but no assignment.
     pub fn read(&self) -> Result<Option<Assignment<'_>>, Spoilt> {
         match self {
-            Self::Value(value) => Assignment::parse(value).map(Some).ok_or(Spoilt),
+            Self::Value(stands) => stands.read().map(Some),
             Self::Unknown | Self::Absent => Ok(None),
         }
     }

@@ -51,16 +51,17 @@ impl Answered<'_> {
         let standing = match self.standing {
             Standing::Unknown => return None,
             Standing::Absent => return Lesson::new(Rc::default(), self.server, 0, true),
-            Standing::Value(value) => value,
+            Standing::Value(stands) => stands,
         };
-        match self.standing.read() {
-            Err(Spoilt) => Lesson::new(Rc::clone(standing), self.server, 0, true),
-            Ok(Some(old)) if self.displaced && old.server != self.server => {
-                Lesson::new(Rc::clone(standing), self.server, old.life, true)
+        let expected = || Rc::clone(standing.value());
+        match standing.read() {
+            Err(Spoilt) => Lesson::new(expected(), self.server, 0, true),
+            Ok(old) if self.displaced && old.server != self.server => {
+                Lesson::new(expected(), self.server, old.life, true)
             }
             // A server that was only tried once in vain, or was full, keeps its sessions.
-            Ok(Some(old)) if self.touched || old.is_due(self.now) => {
-                Lesson::new(Rc::clone(standing), old.server, old.life, false)
+            Ok(old) if self.touched || old.is_due(self.now) => {
+                Lesson::new(expected(), old.server, old.life, false)
             }
             Ok(_) => None,
         }
@@ -70,11 +71,12 @@ impl Answered<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::fetched::Fetched;
 
     const NOW: u64 = 10_000;
 
     fn value(text: &str) -> Standing {
-        Standing::Value(text.as_bytes().into())
+        Fetched::Value(text.as_bytes().into()).into()
     }
 
     fn lesson(standing: &Standing, server: &str, displaced: bool, touched: bool) -> Option<String> {

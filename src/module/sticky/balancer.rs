@@ -14,7 +14,7 @@ use nginx_sys::{
 };
 #[cfg(ngx_feature = "http_ssl")]
 use nginx_sys::{ngx_event_save_peer_session_pt, ngx_event_set_peer_session_pt};
-use ngx::ngx_log_error;
+use ngx::{ngx_log_debug, ngx_log_error};
 
 use super::drain;
 use super::peers::{Peers, Tried};
@@ -156,6 +156,7 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
         if fate == Some(Fate::Down) || is_gone {
             if let Some(context) = Context::of(this.r).filter(|_| this.r.is_main()) {
                 context.displaced.set(true);
+                ngx_log_debug!((*pc).log, "the server of the session is down");
             }
         }
         match fate {
