@@ -59,8 +59,9 @@ demo: ## Install what is missing, build, log a user in, show what the backend go
 	$(MAKE) --no-print-directory build
 	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) demo/run.sh $(ARGS)
 
-# Which applications log users in, and how servers fail over, is no matter of nginx's version: once is enough.
-ONCE = t/live-% t/cluster-faults.t t/proxy.t t/sentinel-failover.t
+# Which applications log users in, what stores speak and how their servers fail over is no matter of nginx's version: once
+# is enough.
+ONCE = t/00% t/live-% t/cluster% t/memcached.t t/proxy.t t/sentinel%
 
 test: ## All tests: the plain half, then the module in both nginxes
 	./deps.sh build test express live
