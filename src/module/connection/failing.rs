@@ -54,7 +54,7 @@ impl Connection {
     }
 
     /// What the server may not know, since it closed the connection where an answer to that was due.
-    pub(super) fn hung_up_on(&self, failure: &Failure) -> Option<Feature> {
+    fn hung_up_on(&self, failure: &Failure) -> Option<Feature> {
         if !matches!(failure, Failure::Closed | Failure::Broken(_)) {
             return None;
         }
@@ -75,7 +75,7 @@ impl Connection {
     }
 
     /// The failure of a handshake that the server ended by closing the connection.
-    pub(super) fn names_step(&self, failure: &Failure) -> Option<Failure> {
+    fn names_step(&self, failure: &Failure) -> Option<Failure> {
         let closed = matches!(failure, Failure::Closed | Failure::Broken(_));
         if !closed || self.state.get() != State::Handshake {
             return None;
@@ -86,7 +86,7 @@ impl Connection {
     }
 
     /// The lookup that still waits for this reply, or for what came before it.
-    pub(super) fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
+    fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
         let (lookup, is_owed) = match slot {
             Slot::Value(lookup) | Slot::Done { lookup, last: true } => (lookup, true),
             // Its first reply was read, its second is lost: ask for both again.
@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// The failure, by another name where a server ended a connection without TLS before it had said anything.
-    pub(super) fn without_a_word(&self, failure: &Failure) -> Failure {
+    fn without_a_word(&self, failure: &Failure) -> Failure {
         let may_want_tls = self.tls.is_none() && !self.target.name().starts_with("unix:");
         match failure {
             Failure::Closed if may_want_tls && !self.heard.get() => Failure::Unanswered(0),

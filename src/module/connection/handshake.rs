@@ -28,7 +28,7 @@ impl Connection {
     }
 
     /// The next address, if there is one; else `last` is why the server cannot be reached.
-    pub(super) fn connect_elsewhere(self: &Rc<Self>, mut last: Failure) -> Result<(), Failure> {
+    fn connect_elsewhere(self: &Rc<Self>, mut last: Failure) -> Result<(), Failure> {
         loop {
             let next = self.alternatives.borrow_mut().pop();
             let Some(address) = next else { return Err(last) };
@@ -153,7 +153,7 @@ impl Connection {
     }
 
     /// Says who we are.
-    pub(super) fn log_in(self: &Rc<Self>) {
+    fn log_in(self: &Rc<Self>) {
         let mut output = self.output.borrow_mut();
         let login = self.servers.login();
         let dialect = self.servers.dialect();

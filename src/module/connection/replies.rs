@@ -32,7 +32,7 @@ impl Connection {
     }
 
     /// Reads what is there and hands it out. May run requests, and so end with the connection closed.
-    pub(super) fn read(self: &Rc<Self>) -> Result<(), Failure> {
+    fn read(self: &Rc<Self>) -> Result<(), Failure> {
         for _ in 0..READS {
             let Some(link) = ptr::NonNull::new(self.link.get()) else { return Ok(()) };
             let link = link.as_ptr();
@@ -68,7 +68,7 @@ impl Connection {
         Ok(())
     }
 
-    pub(super) fn digest(self: &Rc<Self>, mut input: &[u8]) -> Result<(), Failure> {
+    fn digest(self: &Rc<Self>, mut input: &[u8]) -> Result<(), Failure> {
         while self.is_open() {
             let reply = self.reader.borrow_mut().next(&mut input)?;
             match reply {
@@ -87,7 +87,7 @@ impl Connection {
     }
 
     /// The server says something unasked.
-    pub(super) fn told(&self, push: Reply<'_>) {
+    fn told(&self, push: Reply<'_>) {
         let (Some(changed), Some(cache)) = (push.changed(), self.servers.client().cache()) else {
             return;
         };
@@ -112,7 +112,7 @@ impl Connection {
     }
 
     /// Gives a reply to whom it belongs: the oldest command without one.
-    pub(super) fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
+    fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
         if let Some(watch) = self.servers.watched_by() {
             return watch.hear(self.server, reply.of_redis()?);
         }
@@ -124,97 +124,119 @@ impl Connection {
         self.servers.served(self.server);
 
         match slot {
-            Slot::Route(lookup) => match reply.fetched(&[], false) {
-                Fetched::Failed(failure) if failure.closes_connection() => {
-                    self.slots.borrow_mut().push_front(Slot::Route(lookup));
-                    return Err(failure);
-                }
-                fetched if lookup.is_carried_by(self) => {
-                    *lookup.route.borrow_mut() = fetched.into();
-                }
-                _ => {}
-            },
-            Slot::Value(lookup) => {
-                let fetched = match &lookup.query {
-                    Query::Fetch { key, hash, .. } => reply.fetched(key, *hash),
-                    _ => return Err(Failure::Unexpected),
-                };
-                if lookup.is_done() {
-                    return self.late(&fetched);
-                }
-                self.late_since.set(None);
-                let with_life = self.expects_life_of(&lookup);
-                match fetched.into() {
-                    Outcome::Failed(failure) => return self.refused(&lookup, failure),
-                    outcome if with_life => *lookup.value.borrow_mut() = Some(outcome),
-                    outcome => self.answer(&lookup, outcome, None),
-                }
-            }
-            Slot::Ttl(lookup) => {
-                let ttl = match reply.ttl(lookup.query.key()) {
-                    Err(failure) if failure.closes_connection() => {
-                        self.slots.borrow_mut().push_front(Slot::Ttl(lookup));
-                        return Err(failure);
-                    }
-                    ttl => ttl.ok(),
-                };
-                self.servers.answered(Feature::Life);
-                // The first of the two replies may have ended the lookup, or sent it elsewhere.
-                if lookup.is_carried_by(self) {
-                    if let Some(outcome) = lookup.value.take() {
-                        self.answer(&lookup, outcome, ttl);
-                    }
-                }
-            }
-            Slot::Done { lookup, last } => match done(&lookup.query, reply) {
-                Ok(()) => {
-                    if lookup.query.writes() {
-                        self.servers.note_writable(self.server);
-                    }
-                    if last && lookup.is_carried_by(self) {
-                        self.answer(&lookup, Outcome::Missing, None);
-                    }
-                }
-                Err(failure) if !lookup.is_carried_by(self) => {
-                    return self.late(&Fetched::Failed(failure))
-                }
-                Err(failure) => return self.refused(&lookup, failure),
-            },
+            Slot::Route(lookup) => self.take_route(lookup, reply),
+            Slot::Value(lookup) => self.take_value(&lookup, reply),
+            Slot::Ttl(lookup) => self.take_life(lookup, reply),
+            Slot::Done { lookup, last } => self.take_done(&lookup, last, reply),
+            Slot::Touched { longer } => self.take_touched(longer, reply),
             Slot::Pinged => {
-                reply.pong()?;
                 self.pinged.set(false);
+                reply.pong()
             }
-            Slot::Touched { longer } => match reply.touched() {
-                Ok(()) => {
-                    self.servers.note_writable(self.server);
-                    if longer {
-                        self.servers.answered(Feature::Longer);
-                    }
-                }
-                Err(failure) if failure.closes_connection() => return Err(failure),
-                Err(failure) if self.is_demoted(&failure) => return Err(Failure::Replica),
-                Err(Failure::Server(error)) => {
-                    self.servers.touch_refused(self.server, &error, longer);
-                }
-                Err(_) => {}
-            },
             Slot::Role => {
                 if let Ok(Role::Sentinel { master }) = reply.of_redis().and_then(classify_role) {
                     self.servers.note_sentinel(self.server, master.as_deref());
                 }
+                Ok(())
+            }
+        }
+    }
+
+    fn take_route(self: &Rc<Self>, lookup: Rc<Lookup>, reply: Reply<'_>) -> Result<(), Failure> {
+        match reply.fetched(&[], false) {
+            Fetched::Failed(failure) if failure.closes_connection() => {
+                self.slots.borrow_mut().push_front(Slot::Route(lookup));
+                return Err(failure);
+            }
+            fetched if lookup.is_carried_by(self) => *lookup.route.borrow_mut() = fetched.into(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_value(self: &Rc<Self>, lookup: &Rc<Lookup>, reply: Reply<'_>) -> Result<(), Failure> {
+        let fetched = match &lookup.query {
+            Query::Fetch { key, hash, .. } => reply.fetched(key, *hash),
+            _ => return Err(Failure::Unexpected),
+        };
+        if lookup.is_done() {
+            return self.late(&fetched);
+        }
+        self.late_since.set(None);
+        let with_life = self.expects_life_of(lookup);
+        match fetched.into() {
+            Outcome::Failed(failure) => return self.refused(lookup, failure),
+            outcome if with_life => *lookup.value.borrow_mut() = Some(outcome),
+            outcome => self.answer(lookup, outcome, None),
+        }
+        Ok(())
+    }
+
+    fn take_life(self: &Rc<Self>, lookup: Rc<Lookup>, reply: Reply<'_>) -> Result<(), Failure> {
+        let ttl = match reply.ttl(lookup.query.key()) {
+            Err(failure) if failure.closes_connection() => {
+                self.slots.borrow_mut().push_front(Slot::Ttl(lookup));
+                return Err(failure);
+            }
+            ttl => ttl.ok(),
+        };
+        self.servers.answered(Feature::Life);
+        // The first of the two replies may have ended the lookup, or sent it elsewhere.
+        if lookup.is_carried_by(self) {
+            if let Some(outcome) = lookup.value.take() {
+                self.answer(&lookup, outcome, ttl);
             }
         }
         Ok(())
     }
 
+    fn take_done(
+        self: &Rc<Self>,
+        lookup: &Rc<Lookup>,
+        last: bool,
+        reply: Reply<'_>,
+    ) -> Result<(), Failure> {
+        match done(&lookup.query, reply) {
+            Ok(()) => {
+                if lookup.query.writes() {
+                    self.servers.note_writable(self.server);
+                }
+                if last && lookup.is_carried_by(self) {
+                    self.answer(lookup, Outcome::Missing, None);
+                }
+                Ok(())
+            }
+            Err(failure) if !lookup.is_carried_by(self) => self.late(&Fetched::Failed(failure)),
+            Err(failure) => self.refused(lookup, failure),
+        }
+    }
+
+    fn take_touched(&self, longer: bool, reply: Reply<'_>) -> Result<(), Failure> {
+        match reply.touched() {
+            Ok(()) => {
+                self.servers.note_writable(self.server);
+                if longer {
+                    self.servers.answered(Feature::Longer);
+                }
+            }
+            Err(failure) if failure.closes_connection() => return Err(failure),
+            Err(failure) if self.is_demoted(&failure) => return Err(Failure::Replica),
+            Err(Failure::Server(error)) => {
+                self.servers.touch_refused(self.server, &error, longer);
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
     /// Whether the next reply is the second one of a lookup whose first has come.
-    pub(super) fn expects_life_of(&self, lookup: &Rc<Lookup>) -> bool {
+    fn expects_life_of(&self, lookup: &Rc<Lookup>) -> bool {
         let slots = self.slots.borrow();
         matches!(slots.front(), Some(Slot::Ttl(other)) if Rc::ptr_eq(other, lookup))
     }
 
     /// Finds out whether the server is a Redis at all, once.
-    pub(super) fn ask_role(&self) {
+    fn ask_role(&self) {
         if self.servers.wonders() {
             self.slots.borrow_mut().push_back(Slot::Role);
             self.say(command::role);
@@ -230,18 +252,14 @@ impl Connection {
     }
 
     /// The answer to a lookup that was given up.
-    pub(super) fn late(&self, fetched: &Fetched) -> Result<(), Failure> {
+    fn late(&self, fetched: &Fetched) -> Result<(), Failure> {
         match fetched {
             Fetched::Failed(failure) if failure.closes_connection() => Err(failure.clone()),
             _ => Ok(()),
         }
     }
 
-    pub(super) fn refused(
-        self: &Rc<Self>,
-        lookup: &Rc<Lookup>,
-        failure: Failure,
-    ) -> Result<(), Failure> {
+    fn refused(self: &Rc<Self>, lookup: &Rc<Lookup>, failure: Failure) -> Result<(), Failure> {
         if failure.closes_connection() {
             // Goes back to the others, which are tried again with them.
             self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
@@ -265,7 +283,7 @@ impl Connection {
     }
 
     /// The master that it was has become a replica since.
-    pub(super) fn is_demoted(&self, failure: &Failure) -> bool {
+    fn is_demoted(&self, failure: &Failure) -> bool {
         failure.is_read_only() && self.servers.login().master_only
     }
 }
