@@ -335,7 +335,7 @@ subtest 'TLS to the servers' => sub {
     # Of servers without a zone nginx itself never frees the TLS sessions.
     my $is_watched = $ENV{ASAN_OPTIONS} || $ENV{TEST_NGINX_USE_VALGRIND};
     for my $shared ($is_watched ? () : '', $zone) {
-        my $nginx = sticky_nginx(['f', 'g'], method => $shared, location => 'location /jvm/tls { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_pass https://app; }');
+        my $nginx = sticky_nginx(['f', 'g'], method => $shared, location => 'location /jvm/tls { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_set_header Connection close; proxy_pass https://app; }');
         for my $route ('f', 'g') {
             my @answers = map { http($nginx->port, '/jvm/tls', headers => ["Cookie: JSESSIONID=$id.$route"])->{body} } 1 .. 3;
             is_deeply(\@answers, ["$route .", "$route r", "$route r"], "each server's TLS session is its own" . ($shared && ', with a zone'));
@@ -362,6 +362,37 @@ subtest 'a subrequest, and a block by the name of a variable' => sub {
     is_deeply(spread($nginx, 6, 'b', path => '/jvm/asks'), { b => 6 }, 'with a subrequest');
     is_deeply([map { s/.*// ? 1 : 0 } tries($nginx)], [(1) x 12], 'each is logged once');
 };
+
+SKIP: {
+    skip 'in this nginx the servers of an upstream stay as they are', 1 if nginx_version() < 1_027_003;
+
+    subtest 'servers that come and go in the DNS' => sub {
+        my $port = free_port();
+        plain_nginx(http => join ' ', map { "server { listen 127.0.0.$_:$port; return 200 '$_ '; }" } 1, 2);
+        my $dns   = fake_dns('app.test' => ['127.0.0.1', '127.0.0.2']);
+        my $redis = start_redis();
+        $redis->cmd('SET', key($_), qq({"node":"127.0.0.$_:$port"})) for 1, 2;
+        my $nginx = session_nginx(url => $redis->url, workers => 2,
+            http   => "resolver 127.0.0.1:@{[$dns->port]} valid=1s; upstream app { $zone server app.test:$port resolve; session_redis_sticky; session_redis_route_name all app.test:$port; keepalive 4; }",
+            server => <<~'END');
+                location /value { session_redis_route /node; proxy_pass http://app; }
+                location /jvm   { session_redis_id cookie:JSESSIONID; session_redis_route jvmroute; proxy_pass http://app; }
+                END
+        my $of = sub ($n) { return get($nginx, '/value', $n)->{body} =~ s/ .*//sr };
+        wait_for(sub { $of->(1) eq '1' && $of->(2) eq '2' }, what => 'the first answer of the name server', seconds => 10);
+        is_deeply([map { $of->(1 + $_ % 2) } 0 .. 11], [('1', '2') x 6], 'by their addresses');
+        is_deeply([grep { !/\A[12]\z/ } map { who($nginx, 'all') } 1 .. 6], [], 'by the line that brought them');
+        for my $gone (1, 2) {
+            my $left = 3 - $gone;
+            $dns->set('app.test' => ["127.0.0.$left"]);
+            ok(wait_for(sub { $of->($gone) eq $left }, seconds => 10), "$gone is gone, its sessions go to the other");
+            is_deeply([map { $of->($_) } 1, 2], [$left, $left], 'as do all');
+            $dns->set('app.test' => ['127.0.0.1', '127.0.0.2']);
+            ok(wait_for(sub { $of->($gone) eq $gone }, seconds => 10), 'it is back, and so are they');
+        }
+        cannot_complain($nginx);
+    };
+}
 
 SKIP: {
     skip 'this nginx has no "sticky"', 2 if nginx_version() < 1_029_006;
