@@ -153,9 +153,9 @@ my @directives = (
     session_redis_early => [['on', 'off'],
         1 => '"1" is neither "on" nor "off"'],
     session_redis_route => [['jvmroute', '/node', '$arg_node'],
-        jvmrout   => 'unknown route "jvmrout"; write "/jvmrout" for a value of the session, "jvmroute" for the suffix of the id',
-        node      => 'unknown route "node"; write "/node" for a value of the session, "jvmroute" for the suffix of the id',
-        '/a /b'   => 'takes one argument'],
+        jvmrout   => 'unknown route "jvmrout"; write "/jvmrout" for a value of the session, "jvmroute" for the suffix of the id, "learn" for an assignment in Redis',
+        node      => 'unknown route "node"; write "/node" for a value of the session, "jvmroute" for the suffix of the id, "learn" for an assignment in Redis',
+        '/a /b'   => 'takes one argument, or "learn" with parameters'],
     session_redis_hash_key_file => [[],
         '/nonexistent' => 'cannot read "/nonexistent": No such file or directory (os error 2)'],
 );

@@ -186,6 +186,9 @@ impl Client {
         if let Some(cache) = &self.cache {
             cache.keep(lookup, &outcome, ttl, server, origin);
         }
+        if let Query::Assign(_) = lookup.query {
+            self.routes.written();
+        }
         self.end(lookup, outcome, ttl, Some(server));
     }
 

@@ -11,12 +11,16 @@ use super::throttle::Throttle;
 use crate::route::assignment::Spoilt;
 use crate::store::error::Failure;
 
-/// So long, in ms, nothing is written after that has failed: each who writes would make a client wait.
+/// So long, in ms, nothing is written after that has failed, longer and longer: whoever writes makes a client wait, and
+/// all who read behind him.
 const REST: u64 = 1000;
+const LONGEST_REST: u64 = 32_000;
 
 #[derive(Default)]
 pub(super) struct Routes {
     rests_until: Cell<u64>,
+    /// For how long, in ms, the next time.
+    rest: Cell<u64>,
     unwritten: Throttle,
     undrained: Throttle,
     spoilt: Throttle,
@@ -26,6 +30,11 @@ impl Routes {
     /// Whether it is worth while to write.
     pub(super) fn may_write(&self) -> bool {
         now() >= self.rests_until.get()
+    }
+
+    /// An assignment is written.
+    pub(super) fn written(&self) {
+        self.rest.set(0);
     }
 
     /// What was asked for the sake of routes has failed.
@@ -42,14 +51,16 @@ impl Routes {
             Query::Drained { .. } => (&self.undrained, "the set of drained servers is not read"),
             Query::Fetch { .. } | Query::Delete { .. } => return,
         };
-        if query.writes() {
-            self.rests_until.set(now() + REST);
-        }
-        // That it is down, or takes no writes, is said elsewhere.
-        if matches!(failure, Failure::Down | Failure::ServerDown) || failure.is_read_only() {
+        // Whoever asks then waits for nothing. It is said elsewhere, as what is below of a replica.
+        if matches!(failure, Failure::Down | Failure::ServerDown) {
             return;
         }
-        if throttle.count(now()).is_some() {
+        if query.writes() {
+            let rest = self.rest.get().clamp(REST, LONGEST_REST);
+            self.rests_until.set(now() + rest);
+            self.rest.set(2 * rest);
+        }
+        if !failure.is_read_only() && throttle.count(now()).is_some() {
             ngx_log_error!(
                 NGX_LOG_WARN,
                 log,
