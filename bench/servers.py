@@ -138,8 +138,16 @@ class Servers:
     def stop(self, pid):
         """Ends one of the servers, before the others."""
         child = next(child for child in self.children if child.pid == pid)
-        signal_group(child, signal.SIGTERM)
-        child.wait(30)
+        for _ in range(15):
+            # One that comes just before nginx waits for events is not seen until there is one.
+            signal_group(child, signal.SIGTERM)
+            try:
+                child.wait(2)
+                break
+            except subprocess.TimeoutExpired:
+                pass
+        else:
+            raise Failure(f"process {pid} does not end")
         self.children.remove(child)
 
     def said(self, name):

@@ -11,7 +11,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
-use quick_cache::unsync;
+use foldhash::fast::RandomState;
+use quick_cache::unsync::{self, DefaultLifecycle};
 use quick_cache::Weighter;
 
 use crate::store::fetched::Ttl;
@@ -115,7 +116,7 @@ pub struct Hit<V> {
 
 /// The cache. Times are in ms of a clock that never goes back.
 pub struct Cache<V> {
-    entries: unsync::Cache<Rc<[u8]>, Entry<V>, ByBytes>,
+    entries: unsync::Cache<Rc<[u8]>, Entry<V>, ByBytes, RandomState>,
     limits: Limits,
 }
 
@@ -136,7 +137,14 @@ impl<V: Kept + Clone> Cache<V> {
     pub fn new(limits: Limits) -> Self {
         let expected = limits.size / EXPECTED;
         let room = limits.size - expected / REMEMBERED * (size_of::<Entry<V>>() + IN_TABLES);
-        Self { entries: unsync::Cache::with_weighter(expected, room as u64, ByBytes), limits }
+        let entries = unsync::Cache::with(
+            expected,
+            room as u64,
+            ByBytes,
+            RandomState::default(),
+            DefaultLifecycle::default(),
+        );
+        Self { entries, limits }
     }
 
     /// What is known of a key at `now`.
@@ -240,12 +248,12 @@ const REMEMBERED: usize = 2;
 /// and its place in the hash table with the room that this has to grow.
 const IN_TABLES: usize = 48;
 
-/// The bytes that an allocation takes of the heap: the size, what the allocator keeps with it, and what it rounds up.
+/// The bytes that an allocation takes of the heap: `mimalloc` has four sizes to each power of two, and none between
+/// those that 16 divides.
 pub fn allocated(size: usize) -> usize {
-    const OWN: usize = 8;
     const GRAIN: usize = 16;
-    const LEAST: usize = 32;
-    (size.saturating_add(OWN + GRAIN - 1) / GRAIN * GRAIN).max(LEAST)
+    let step = size.checked_next_power_of_two().unwrap_or(size) / 8;
+    size.max(1).next_multiple_of(step.max(GRAIN))
 }
 
 #[derive(Debug, Clone)]

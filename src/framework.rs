@@ -319,7 +319,7 @@ mod tests {
 
     /// The key of an id, as the framework makes it.
     pub(super) fn key_of(framework: &Framework, id: &SessionId) -> String {
-        String::from_utf8(framework.key.as_ref().unwrap().key(id)).unwrap()
+        String::from_utf8(framework.key.as_ref().unwrap().key(id).to_vec()).unwrap()
     }
 
     /// The options of a framework, from its name on.

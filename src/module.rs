@@ -59,6 +59,11 @@ use ngx::ngx_conf_log_error;
 
 use conf::{LocationConf, MainConf, ServerConf};
 
+/// Of all that is not in nginx's pools; see the feature in `Cargo.toml`.
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The module, for ngx's access to its configuration.
 pub(crate) struct SessionRedis;
 

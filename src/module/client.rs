@@ -5,6 +5,7 @@ use core::ptr;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
 use nginx_sys::{ngx_event_t, ngx_log_t, NGX_LOG_WARN};
 use ngx::ngx_log_error;
 
@@ -35,7 +36,7 @@ pub(super) struct Client {
     /// In the order of their deadlines, which is that of their beginnings.
     deadlines: RefCell<VecDeque<Rc<Lookup>>>,
     /// The latest lookup of each key that is under way.
-    flights: RefCell<HashMap<Rc<[u8]>, Rc<Lookup>>>,
+    flights: RefCell<HashMap<Rc<[u8]>, Rc<Lookup>, RandomState>>,
     rest: OnceCell<Rest>,
     cache: Option<NearCache>,
     unreadable: Throttle,

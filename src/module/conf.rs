@@ -221,6 +221,7 @@ pub(super) struct SetHeader {
 pub(super) struct HeaderKey {
     pub(super) name: nginx_sys::ngx_str_t,
     pub(super) lowercase: *mut u8,
+    pub(super) hash: nginx_sys::ngx_uint_t,
 }
 
 /// `session_redis_set`

@@ -1,21 +1,23 @@
 //! One pipelined connection to a server of a store, on nginx's event loop.
 
+mod failing;
+mod handshake;
+mod replies;
+mod watch;
+
 use core::cell::{Cell, RefCell};
-use core::ffi::{c_int, c_void};
-use core::mem::MaybeUninit;
+use core::ffi::c_void;
 use core::ptr;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use nginx_sys::{
-    getsockopt, ngx_add_timer, ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno,
-    ngx_event_connect_peer, ngx_event_get_peer, ngx_event_t, ngx_exiting, ngx_handle_read_event,
-    ngx_handle_write_event, ngx_int_t, ngx_msec_t, ngx_peer_connection_t, ngx_post_event,
-    ngx_posted_events, ngx_posted_next_events, ngx_resolve_name_done, ngx_resolver_ctx_t,
-    ngx_set_errno, ngx_str_t, ngx_tcp_nodelay, socklen_t, NGX_AGAIN, NGX_ERROR, NGX_OK, SOL_SOCKET,
-    SO_ERROR,
+    ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno, ngx_event_t, ngx_exiting,
+    ngx_handle_write_event, ngx_int_t, ngx_resolve_name_done, ngx_resolver_ctx_t, NGX_AGAIN,
+    NGX_OK,
 };
 
+use self::watch::on_watch;
 use super::address::{SocketAddress, Target};
 use super::event::{now, time_of_day, Event};
 use super::lookup::{Carrier, Lookup, Query};
@@ -23,21 +25,12 @@ use super::resolver;
 use super::store_servers::StoreServers;
 use super::tls::TlsLink;
 use crate::cache::Origin;
-use crate::route::write::written;
 use crate::store::ability::Feature;
 use crate::store::command;
-use crate::store::dialect::{Dialogue, Reader, Reply};
-use crate::store::error::{Failure, Step};
-use crate::store::fetched::{Changed, Fetched, Outcome, Ttl};
-use crate::store::role::{classify_role, Role};
+use crate::store::dialect::{Dialogue, Reader};
+use crate::store::error::Failure;
 use crate::store::tls::TlsFailure;
 
-/// Bytes read at once.
-const READ: usize = 32 * 1024;
-/// Reads in one turn of the loop, so that one large value does not hold up the worker.
-const READS: usize = 8;
-/// How often a connection is looked after, in ms: one that is dead without a sign tells of no change.
-const PING_EVERY: u64 = 1000;
 /// An output buffer larger than this is given back once it is empty.
 const SPARE: usize = 64 * 1024;
 
@@ -202,161 +195,6 @@ impl Connection {
         self.slots.borrow().len()
     }
 
-    /// Connects to the first of these addresses that takes it, beginning at the last.
-    pub(super) fn connect_to_any(
-        self: &Rc<Self>,
-        addresses: Vec<SocketAddress>,
-    ) -> Result<(), Failure> {
-        *self.alternatives.borrow_mut() = addresses;
-        self.connect_elsewhere(Failure::Unresolved)
-    }
-
-    /// The next address, if there is one; else `last` is why the server cannot be reached.
-    fn connect_elsewhere(self: &Rc<Self>, mut last: Failure) -> Result<(), Failure> {
-        loop {
-            let next = self.alternatives.borrow_mut().pop();
-            let Some(address) = next else { return Err(last) };
-            match self.connect(&address) {
-                Ok(()) => return Ok(()),
-                Err(failure) => last = failure,
-            }
-        }
-    }
-
-    /// An address did not take the connection.
-    fn connect_failed(self: &Rc<Self>, failure: Failure) {
-        self.close_link();
-        if let Err(failure) = self.connect_elsewhere(failure) {
-            self.fail(&failure);
-        }
-    }
-
-    /// Connects to an address.
-    fn connect(self: &Rc<Self>, address: &SocketAddress) -> Result<(), Failure> {
-        // SAFETY: all zeroes are a valid, unconnected peer.
-        let mut peer: ngx_peer_connection_t = unsafe { core::mem::zeroed() };
-        let mut name =
-            ngx_str_t { len: address.name.len(), data: address.name.as_ptr().cast_mut() };
-        peer.sockaddr = address.as_ptr();
-        peer.socklen = address.len();
-        peer.name = &mut name;
-        peer.get = Some(ngx_event_get_peer);
-        peer.log = self.tls.as_ref().map_or(self.servers.quiet_log(), |tls| tls.log());
-
-        self.state.set(State::Connecting);
-        ngx_set_errno(0);
-        // SAFETY: the peer and what it points to outlive the call, which keeps none of it.
-        let rc = unsafe { ngx_event_connect_peer(&mut peer) };
-        let Some(link) = ptr::NonNull::new(peer.connection)
-            .filter(|_| rc == NGX_OK as ngx_int_t || rc == NGX_AGAIN as ngx_int_t)
-        else {
-            return Err(Failure::Connect(ngx_errno()));
-        };
-
-        let link = link.as_ptr();
-        self.link.set(link);
-        // SAFETY: nginx gave us the connection; its events live as long. This object is freed only
-        // after `close` has given the connection back.
-        unsafe {
-            (*link).data = Rc::as_ptr(self).cast_mut().cast();
-            (*(*link).read).handler = Some(on_read);
-            (*(*link).write).handler = Some(on_write);
-            (*link).set_idle(1);
-            // What a turn of the loop sends does not wait for the replies to the one before. (No matter of Unix sockets.)
-            ngx_tcp_nodelay(link);
-            // A worker that is exiting waits for lookups, by their deadline, not for a connect.
-            (*(*link).write).set_cancelable(1);
-            ngx_add_timer((*link).write, self.servers.connect_timeout() as ngx_msec_t);
-        }
-        self.note_waiting();
-        match (rc == NGX_OK as ngx_int_t, &self.tls) {
-            (true, None) => self.log_in(),
-            // Whoever opens the connection is not called back within the call.
-            // SAFETY: the connection is open; closing it takes the event out of the queue.
-            (true, Some(_)) => unsafe {
-                ngx_post_event((*link).write, &raw mut ngx_posted_events);
-            },
-            (false, _) => {}
-        }
-        Ok(())
-    }
-
-    /// An address has taken the connection.
-    fn connected(self: &Rc<Self>) {
-        let Some(tls) = &self.tls else { return self.log_in() };
-        self.state.set(State::Securing);
-        // SAFETY: the connection is open, and was opened with this log.
-        match unsafe { tls.begin(self.link.get()) } {
-            Ok(()) => self.secure(),
-            Err(failure) => self.connect_failed(failure),
-        }
-    }
-
-    /// Goes on with the handshake of TLS.
-    fn secure(self: &Rc<Self>) {
-        let (Some(tls), link) = (&self.tls, self.link.get()) else { return };
-        // SAFETY: the connection is open, and its handshake has begun. nginx would go on with it by handlers of
-        // its own; ours look for the end of the worker too.
-        let secured = unsafe {
-            let secured = tls.shake_hands(link);
-            (*(*link).read).handler = Some(on_read);
-            (*(*link).write).handler = Some(on_write);
-            secured
-        };
-        match secured {
-            Ok(false) => {}
-            Ok(true) => {
-                self.log_in();
-                // What came with the end of the handshake is in OpenSSL's buffer, of which no event tells.
-                self.read_or_fail();
-            }
-            Err(failure) => self.connect_failed(failure),
-        }
-    }
-
-    /// Says who we are.
-    fn log_in(self: &Rc<Self>) {
-        let mut output = self.output.borrow_mut();
-        let login = self.servers.login();
-        let dialect = self.servers.dialect();
-        let dialogue = dialect.greet(&login, self.probe.get(), &mut output.handshake);
-        *self.password.borrow_mut() = login.password;
-        drop(output);
-        self.state.set(State::Handshake);
-        *self.dialogue.borrow_mut() = Some(dialogue);
-        self.end_handshake();
-        self.post_flush();
-    }
-
-    fn awaits_greeting(&self) -> bool {
-        self.dialogue.borrow().as_ref().is_some_and(Dialogue::awaits_reply)
-    }
-
-    /// Goes on to lookups if the handshake is over.
-    fn end_handshake(self: &Rc<Self>) {
-        let is_done = self.dialogue.borrow().as_ref().is_some_and(Dialogue::is_done);
-        if is_done && !self.awaits_greeting() {
-            self.servers.answered(Feature::Name);
-        }
-        if !is_done || self.state.get() != State::Handshake {
-            return;
-        }
-        if self.dialogue.borrow().as_ref().is_some_and(Dialogue::tracks) {
-            self.servers.answered(Feature::Tracking);
-            *self.origin.borrow_mut() = Origin::watched();
-        }
-        self.state.set(State::Ready);
-        self.stop_timer();
-        self.post_flush();
-        if self.probe.replace(false) {
-            self.servers.probe_succeeded(self.server);
-            self.used.set(true);
-        }
-        if let Some(watch) = self.servers.watched_by() {
-            watch.ready(self);
-        }
-    }
-
     /// Sends something else than a lookup with the next flush.
     pub(super) fn say(&self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.output.borrow_mut().commands);
@@ -499,395 +337,11 @@ impl Connection {
         Ok(())
     }
 
-    fn read_or_fail(self: &Rc<Self>) {
-        if let Err(failure) = self.read() {
-            self.fail(&failure);
-        }
-    }
-
-    /// Reads what is there and hands it out. May run requests, and so end with the connection closed.
-    fn read(self: &Rc<Self>) -> Result<(), Failure> {
-        for _ in 0..READS {
-            let Some(link) = ptr::NonNull::new(self.link.get()) else { return Ok(()) };
-            let link = link.as_ptr();
-            let mut buffer = [const { MaybeUninit::<u8>::uninit() }; READ];
-            // SAFETY: the connection is open; `recv` writes at most READ bytes to the buffer.
-            let n = unsafe {
-                let Some(recv) = (*link).recv else { return Err(Failure::Closed) };
-                recv(link, buffer.as_mut_ptr().cast(), READ)
-            };
-            match usize::try_from(n) {
-                Ok(0) => return Err(Failure::Closed),
-                Ok(n) => {
-                    self.heard.set(true);
-                    // SAFETY: `recv` has written n bytes.
-                    let input = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast(), n) };
-                    self.digest(input)?;
-                }
-                Err(_) if n == NGX_AGAIN as isize => {
-                    // SAFETY: the connection is open.
-                    let rc = unsafe { ngx_handle_read_event((*link).read, 0) };
-                    return match rc == NGX_OK as ngx_int_t {
-                        true => Ok(()),
-                        false => Err(Failure::Broken(ngx_errno())),
-                    };
-                }
-                Err(_) => return Err(self.broken()),
-            }
-        }
-        if let Some(link) = ptr::NonNull::new(self.link.get()) {
-            // SAFETY: the connection is open; closing it takes the event out of the queue.
-            unsafe { ngx_post_event((*link.as_ptr()).read, &raw mut ngx_posted_next_events) };
-        }
-        Ok(())
-    }
-
     /// Why reading or writing failed.
     fn broken(&self) -> Failure {
         let errno = ngx_errno();
         let by_tls = self.tls.as_ref().and_then(|tls| tls.broke(self.heard.get()));
         by_tls.unwrap_or(Failure::Broken(errno))
-    }
-
-    fn digest(self: &Rc<Self>, mut input: &[u8]) -> Result<(), Failure> {
-        while self.is_open() {
-            let reply = self.reader.borrow_mut().next(&mut input)?;
-            match reply {
-                None => return Ok(()),
-                Some(reply) if reply.is_push() => self.told(reply),
-                Some(reply) if self.awaits_greeting() => {
-                    if let Some(dialogue) = &mut *self.dialogue.borrow_mut() {
-                        dialogue.take(reply)?;
-                    }
-                    self.end_handshake();
-                }
-                Some(reply) => self.hand_out(reply)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// The server says something unasked.
-    fn told(&self, push: Reply<'_>) {
-        let (Some(changed), Some(cache)) = (push.changed(), self.servers.client().cache()) else {
-            return;
-        };
-        cache.changed(&changed);
-        // Of all lookups under way only the first may have been answered in part, and so before the change.
-        let slots = self.slots.borrow();
-        let (lookup, has_value) = match slots.front() {
-            Some(Slot::Value(lookup)) => (lookup, false),
-            Some(Slot::Ttl(lookup)) => (lookup, true),
-            _ => return,
-        };
-        let is_changed = |key: &[u8]| match &changed {
-            Changed::All => true,
-            Changed::Keys(keys) => keys.iter().any(|changed| changed == key),
-        };
-        if has_value && is_changed(lookup.query.key()) {
-            lookup.outdated.set(true);
-        }
-        if lookup.query.route().is_some_and(|route| is_changed(route)) {
-            lookup.route_outdated.set(true);
-        }
-    }
-
-    /// Asks whether the server is still there, or gives it up if it did not answer the last time.
-    fn look_after(self: &Rc<Self>) {
-        let kept = self.servers.client().cache().is_some_and(|cache| !cache.is_empty());
-        if !kept || !self.origin.borrow().is_watched() {
-            return;
-        }
-        if self.pinged.replace(true) {
-            return self.fail(&Failure::Timeout);
-        }
-        command::ping(&mut self.output.borrow_mut().commands);
-        self.slots.borrow_mut().push_back(Slot::Pinged);
-        self.post_flush();
-        self.watch(PING_EVERY);
-    }
-
-    /// Looks after the connection in `ms`, if that is not to be done anyway.
-    fn watch(&self, ms: u64) {
-        if let Some(watch) = &*self.watch_event.borrow() {
-            if !watch.is_armed() {
-                watch.arm(ms);
-            }
-        }
-    }
-
-    /// Gives a reply to whom it belongs: the oldest command without one.
-    fn hand_out(self: &Rc<Self>, reply: Reply<'_>) -> Result<(), Failure> {
-        if let Some(watch) = self.servers.watched_by() {
-            return watch.hear(self.server, reply.of_redis()?);
-        }
-        let slot = self.slots.borrow_mut().pop_front();
-        // Answers nobody asked for: from here on replies and commands may no longer belong together.
-        let Some(slot) = slot else { return Err(reply.unasked()) };
-        self.answered.set(self.answered.get() + 1);
-        self.used.set(true);
-        self.servers.served(self.server);
-
-        match slot {
-            Slot::Route(lookup) => match reply.fetched(&[], false) {
-                Fetched::Failed(failure) if failure.closes_connection() => {
-                    self.slots.borrow_mut().push_front(Slot::Route(lookup));
-                    return Err(failure);
-                }
-                fetched if lookup.is_carried_by(self) => {
-                    *lookup.route.borrow_mut() = fetched.into();
-                }
-                _ => {}
-            },
-            Slot::Value(lookup) => {
-                let fetched = match &lookup.query {
-                    Query::Fetch { key, hash, .. } => reply.fetched(key, *hash),
-                    _ => return Err(Failure::Unexpected),
-                };
-                if lookup.is_done() {
-                    return self.late(&fetched);
-                }
-                self.late_since.set(None);
-                let with_life = self.expects_life_of(&lookup);
-                match fetched.into() {
-                    Outcome::Failed(failure) => return self.refused(&lookup, failure),
-                    outcome if with_life => *lookup.value.borrow_mut() = Some(outcome),
-                    outcome => self.answer(&lookup, outcome, None),
-                }
-            }
-            Slot::Ttl(lookup) => {
-                let ttl = match reply.ttl(lookup.query.key()) {
-                    Err(failure) if failure.closes_connection() => {
-                        self.slots.borrow_mut().push_front(Slot::Ttl(lookup));
-                        return Err(failure);
-                    }
-                    ttl => ttl.ok(),
-                };
-                self.servers.answered(Feature::Life);
-                // The first of the two replies may have ended the lookup, or sent it elsewhere.
-                if lookup.is_carried_by(self) {
-                    if let Some(outcome) = lookup.value.take() {
-                        self.answer(&lookup, outcome, ttl);
-                    }
-                }
-            }
-            Slot::Done { lookup, last } => match done(&lookup.query, reply) {
-                Ok(()) => {
-                    if lookup.query.writes() {
-                        self.servers.note_writable(self.server);
-                    }
-                    if last && lookup.is_carried_by(self) {
-                        self.answer(&lookup, Outcome::Missing, None);
-                    }
-                }
-                Err(failure) if !lookup.is_carried_by(self) => {
-                    return self.late(&Fetched::Failed(failure))
-                }
-                Err(failure) => return self.refused(&lookup, failure),
-            },
-            Slot::Pinged => {
-                reply.pong()?;
-                self.pinged.set(false);
-            }
-            Slot::Touched { longer } => match reply.touched() {
-                Ok(()) => {
-                    self.servers.note_writable(self.server);
-                    if longer {
-                        self.servers.answered(Feature::Longer);
-                    }
-                }
-                Err(failure) if failure.closes_connection() => return Err(failure),
-                Err(failure) if self.is_demoted(&failure) => return Err(Failure::Replica),
-                Err(Failure::Server(error)) => {
-                    self.servers.touch_refused(self.server, &error, longer);
-                }
-                Err(_) => {}
-            },
-            Slot::Role => {
-                if let Ok(Role::Sentinel { master }) = reply.of_redis().and_then(classify_role) {
-                    self.servers.note_sentinel(self.server, master.as_deref());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the next reply is the second one of a lookup whose first has come.
-    fn expects_life_of(&self, lookup: &Rc<Lookup>) -> bool {
-        let slots = self.slots.borrow();
-        matches!(slots.front(), Some(Slot::Ttl(other)) if Rc::ptr_eq(other, lookup))
-    }
-
-    /// Finds out whether the server is a Redis at all, once.
-    fn ask_role(&self) {
-        if self.servers.wonders() {
-            self.slots.borrow_mut().push_back(Slot::Role);
-            self.say(command::role);
-        }
-    }
-
-    fn answer(&self, lookup: &Rc<Lookup>, outcome: Outcome, ttl: Option<Ttl>) {
-        let origin = self.origin.borrow().clone();
-        if origin.is_watched() {
-            self.watch(PING_EVERY);
-        }
-        self.servers.client().answer(lookup, outcome, ttl, self.server, &origin);
-    }
-
-    /// The answer to a lookup that was given up.
-    fn late(&self, fetched: &Fetched) -> Result<(), Failure> {
-        match fetched {
-            Fetched::Failed(failure) if failure.closes_connection() => Err(failure.clone()),
-            _ => Ok(()),
-        }
-    }
-
-    fn refused(self: &Rc<Self>, lookup: &Rc<Lookup>, failure: Failure) -> Result<(), Failure> {
-        if failure.closes_connection() {
-            // Goes back to the others, which are tried again with them.
-            self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
-            return Err(failure);
-        }
-        if self.is_demoted(&failure) {
-            self.slots.borrow_mut().push_front(Slot::Value(Rc::clone(lookup)));
-            return Err(Failure::Replica);
-        }
-        if failure.is_unknown_command() {
-            self.ask_role();
-        }
-        if failure.counts_against_server() {
-            self.servers.server_failed(self.server, &failure);
-        }
-        if failure.is_read_only() {
-            self.servers.note_read_only(self.server);
-        }
-        self.servers.try_again(lookup, &failure, self.server, false);
-        Ok(())
-    }
-
-    /// The master that it was has become a replica since.
-    fn is_demoted(&self, failure: &Failure) -> bool {
-        failure.is_read_only() && self.servers.login().master_only
-    }
-
-    /// Closes the connection and sends its lookups elsewhere, or fails them.
-    pub(super) fn fail(self: &Rc<Self>, failure: &Failure) {
-        if !self.is_open() {
-            return;
-        }
-        let lacking = self.hung_up_on(failure);
-        let named = self.names_step(failure);
-        let failure = named.as_ref().unwrap_or(failure);
-        let again = (self.used.get() && failure.is_retryable_on_fresh_connection())
-            || lacking.is_some()
-            || (failure.is_about_password()
-                && self.servers.has_newer_password(self.password.borrow().as_deref()));
-        let slots = self.slots.take();
-        let is_idle = slots.is_empty() && failure.is_retryable_on_fresh_connection();
-        let failure = &self.without_a_word(failure);
-        self.close();
-        self.servers.forget(self);
-
-        if let Some(watch) = self.servers.watched_by() {
-            watch.lost(self.server, failure);
-        } else if self.probe.replace(false) {
-            self.servers.probe_failed(self.server, failure);
-        } else if !again && !is_idle && failure.counts_against_server() {
-            self.servers.server_failed(self.server, failure);
-        }
-
-        for slot in slots {
-            match (slot, lacking) {
-                // There is no second reply to be had.
-                (Slot::Ttl(lookup), Some(Feature::Life)) => {
-                    let first = lookup.value.take().filter(|_| lookup.is_carried_by(self));
-                    if let Some(outcome) = first {
-                        self.answer(&lookup, outcome, None);
-                    }
-                }
-                (slot, _) => {
-                    if let Some(lookup) = self.owed(slot) {
-                        self.servers.try_again(&lookup, failure, self.server, again);
-                    }
-                }
-            }
-        }
-    }
-
-    /// What the server may not know, since it closed the connection where an answer to that was due.
-    fn hung_up_on(&self, failure: &Failure) -> Option<Feature> {
-        if !matches!(failure, Failure::Closed | Failure::Broken(_)) {
-            return None;
-        }
-        let dialogue = self.dialogue.borrow();
-        let asked = match dialogue.as_ref() {
-            Some(dialogue) if dialogue.awaits_reply() => dialogue.awaited_feature(),
-            _ => self.slots.borrow().iter().find_map(|slot| match slot {
-                Slot::Ttl(_) => self.servers.dialect().may_lack_lives().then_some(Feature::Life),
-                Slot::Touched { longer: true } => Some(Feature::Longer),
-                _ => None,
-            }),
-        };
-        let lacking = asked.filter(|feature| self.servers.hung_up(*feature));
-        if lacking.is_none() && !self.used.get() {
-            self.servers.hung_up_anyway();
-        }
-        lacking
-    }
-
-    /// The failure of a handshake that the server ended by closing the connection.
-    fn names_step(&self, failure: &Failure) -> Option<Failure> {
-        let closed = matches!(failure, Failure::Closed | Failure::Broken(_));
-        if !closed || self.state.get() != State::Handshake {
-            return None;
-        }
-        let step = self.dialogue.borrow().as_ref().and_then(Dialogue::awaited_step)?;
-        // A server that hangs up at the first word may want TLS; a database it may just not have.
-        (step == Step::Select || self.heard.get()).then_some(Failure::HungUp(step))
-    }
-
-    /// The lookup that still waits for this reply, or for what came before it.
-    fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
-        let (lookup, is_owed) = match slot {
-            Slot::Value(lookup) | Slot::Done { lookup, last: true } => (lookup, true),
-            // Its first reply was read, its second is lost: ask for both again.
-            Slot::Ttl(lookup) => {
-                let has_first = lookup.value.take().is_some();
-                (lookup, has_first)
-            }
-            Slot::Route(_)
-            | Slot::Done { .. }
-            | Slot::Pinged
-            | Slot::Touched { .. }
-            | Slot::Role => return None,
-        };
-        (is_owed && lookup.is_carried_by(self)).then_some(lookup)
-    }
-
-    /// Closes the connection without blame, and returns the lookups that it owes an answer.
-    pub(super) fn abandon(self: &Rc<Self>) -> Vec<Rc<Lookup>> {
-        let slots = self.slots.take();
-        self.close();
-        self.servers.forget(self);
-        let owed: Vec<_> = slots.into_iter().filter_map(|slot| self.owed(slot)).collect();
-        for lookup in &owed {
-            if let Some(carrier) = lookup.drop_carrier() {
-                carrier.connection.release();
-            }
-        }
-        owed
-    }
-
-    /// The failure, by another name where a server ended a connection without TLS before it had said anything.
-    fn without_a_word(&self, failure: &Failure) -> Failure {
-        let may_want_tls = self.tls.is_none() && !self.target.name().starts_with("unix:");
-        match failure {
-            Failure::Closed if may_want_tls && !self.heard.get() => Failure::Unanswered(0),
-            Failure::Broken(errno) if may_want_tls && !self.heard.get() => {
-                Failure::Unanswered(*errno)
-            }
-            failure => failure.clone(),
-        }
     }
 
     fn stop_timer(&self) {
@@ -930,28 +384,6 @@ impl Connection {
         }
     }
 
-    /// The error of a connect under way, if it failed.
-    fn connect_error(&self) -> Option<c_int> {
-        let link = self.link.get();
-        let mut error: c_int = 0;
-        let mut len = size_of::<c_int>() as socklen_t;
-        // SAFETY: the descriptor is open; the kernel writes an int.
-        let rc = unsafe {
-            getsockopt(
-                (*link).fd,
-                SOL_SOCKET as c_int,
-                SO_ERROR as c_int,
-                ptr::from_mut(&mut error).cast(),
-                &mut len,
-            )
-        };
-        match (rc, error) {
-            (0, 0) => None,
-            (0, error) => Some(error),
-            _ => Some(ngx_errno()),
-        }
-    }
-
     /// The worker exits, or nginx wants the connection for another use.
     fn must_close(&self) -> bool {
         let link = self.link.get();
@@ -986,16 +418,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// What a reply means to who asked for no session.
-fn done(query: &Query, reply: Reply<'_>) -> Result<(), Failure> {
-    match query {
-        Query::Fetch { .. } => Err(Failure::Unexpected),
-        Query::Delete { .. } => reply.deleted(),
-        Query::Assign(_) => written(reply.of_redis()?),
-        Query::Drained { drained, .. } => drained.take(reply.of_redis()?),
     }
 }
 
@@ -1061,11 +483,6 @@ unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
     }
 }
 
-unsafe extern "C" fn on_watch(event: *mut ngx_event_t) {
-    // SAFETY: as in `on_flush`.
-    unsafe { shared((*event).data) }.look_after();
-}
-
 unsafe extern "C" fn on_flush(event: *mut ngx_event_t) {
     // SAFETY: the event is owned by the connection and goes with it.
     let connection = unsafe { shared((*event).data) };
@@ -1073,5 +490,3 @@ unsafe extern "C" fn on_flush(event: *mut ngx_event_t) {
         connection.fail(&failure);
     }
 }
-
-const _: () = assert!(NGX_ERROR < 0);

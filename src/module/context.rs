@@ -191,7 +191,7 @@ pub(super) fn derive_key(r: Request, plan: &Plan, id: &SessionId) -> Option<Rc<[
 
 fn made_key(r: Request, plan: &Plan, id: &SessionId) -> Option<Rc<[u8]>> {
     match &plan.key {
-        KeyRule::Form(form, _) => Some(Rc::from(form.key(id))),
+        KeyRule::Form(form, _) => Some(form.key(id)),
         KeyRule::Template(rule) => {
             let rule = rule.value()?;
             let text = rule.template.evaluate(r)?;

@@ -14,7 +14,7 @@ use super::content::{go_on, wait};
 use super::context::{derive_key, Context};
 use super::handler;
 use super::identify::{identify, Identified};
-use super::lookup::Query;
+use super::lookup::{Query, Ticket};
 use super::plan::{KeyRule, Plan};
 use super::request::Request;
 use super::SessionRedis;
@@ -108,7 +108,7 @@ fn keys_beside<'a>(plan: &'a Plan, id: &'a SessionId) -> impl Iterator<Item = Rc
         KeyRule::Form(_, beside) => beside.as_slice(),
         KeyRule::Template(_) | KeyRule::None => &[],
     };
-    forms.iter().map(|form| Rc::from(form.key(id))).filter(|key: &Rc<[u8]>| plan.is_key(key))
+    forms.iter().map(|form| form.key(id)).filter(|key: &Rc<[u8]>| plan.is_key(key))
 }
 
 /// # Safety
@@ -128,7 +128,8 @@ unsafe fn resume(r: *mut ngx_http_request_t) {
 
 /// The store has answered, or failed.
 fn conclude(r: Request, context: &Context, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
-    let result = context.lookup.take().and_then(|ticket| ticket.answer());
+    let ticket = context.lookup.take();
+    let result = ticket.as_ref().and_then(Ticket::answer);
     let (Some(result), Some(store)) = (result, &plan.store) else { return INTERNAL };
     match &result.outcome {
         Outcome::Failed(failure) => {

@@ -366,7 +366,9 @@ fn header_key(d: &Directive, name: &HeaderName) -> Result<HeaderKey, ConfigError
         pool::copy(pool, &[name.as_str().as_bytes()]).zip(pool::copy(pool, &[lowercase.as_bytes()]))
     };
     let (name, lowercase) = strings.ok_or_else(|| ConfigError::new("out of memory"))?;
-    Ok(HeaderKey { name, lowercase: lowercase.data })
+    // SAFETY: the string was just copied, to the pool of the configuration.
+    let hash = unsafe { nginx_sys::ngx_hash_key(lowercase.data, lowercase.len) };
+    Ok(HeaderKey { name, lowercase: lowercase.data, hash })
 }
 
 fn strip_header(d: &mut Directive, _conf: &mut LocationConf) -> Result<(), ConfigError> {

@@ -12,7 +12,7 @@ use super::context::{derive_key, Context};
 use super::event::time_of_day;
 use super::handler::{self, asks_again};
 use super::identify::for_each_source;
-use super::lookup::{Answer, Query};
+use super::lookup::{Answer, Query, Ticket};
 use super::plan::{KeyRule, Plan, Reading};
 use super::request::Request;
 use crate::explain::Report;
@@ -77,9 +77,9 @@ unsafe fn resume(r: *mut ngx_http_request_t) {
 fn conclude(r: Request) -> ngx_int_t {
     let (Some(context), Some(plan)) = (Context::of(r), handler::plan(r)) else { return INTERNAL };
     let ticket = context.lookup.take();
-    let Some(result) = ticket.and_then(|ticket| ticket.answer()) else { return INTERNAL };
+    let Some(result) = ticket.as_ref().and_then(Ticket::answer) else { return INTERNAL };
     let asked = context.key.borrow().clone();
-    if let Some(asked) = asked.filter(|_| asks_again(context, &plan, &result)) {
+    if let Some(asked) = asked.filter(|_| asks_again(context, &plan, result)) {
         return ask(r, context, &plan, asked);
     }
     // Told from the beginning: nothing of the report was kept while waiting.
@@ -87,7 +87,7 @@ fn conclude(r: Request) -> ngx_int_t {
     if let Some(id) = identify(r, &plan, &mut report) {
         key(r, &plan, &id, &mut report);
     }
-    if let Some(stored) = fetched(&plan, &result, &mut report) {
+    if let Some(stored) = fetched(&plan, result, &mut report) {
         read(r, &plan, stored, &mut report);
     }
     answer(r, &report)

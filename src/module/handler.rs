@@ -21,7 +21,8 @@ use super::context::{derive_key, Context, LookedUp, Progress};
 use super::identify::{has_cookie, hide_cookies, identify, Identified};
 use super::learn;
 use super::lookup::{Answer, Query, Ticket};
-use super::plan::{Plan, Reading, Required};
+use super::near_cache::NearCache;
+use super::plan::{Made, Plan, Reading, Required};
 use super::request::Request;
 use super::store::Store;
 use super::SessionRedis;
@@ -187,11 +188,10 @@ fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
     }
 
     loop {
-        let answer = context.lookup.borrow().as_ref().and_then(Ticket::answer);
-        let Some(answer) = answer else { return suspend(r, context) };
-        context.lookup.take();
-        if !asks_again(context, plan, &answer) {
-            let status = take_in(r, context, plan, &answer).unwrap_or(Status::Error);
+        let Some(ticket) = context.lookup.take() else { return INTERNAL };
+        let Some(answer) = ticket.answer() else { return suspend(r, context, ticket) };
+        if !asks_again(context, plan, answer) {
+            let status = take_in(r, context, plan, answer).unwrap_or(Status::Error);
             return settle(r, context, plan, status);
         }
         if look_up(context, plan).is_none() {
@@ -240,7 +240,7 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
 
 /// What the near-cache says.
 fn recall(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Status> {
-    let cache = plan.store.as_ref()?.client()?.cache()?;
+    let cache = kept_by(plan)?;
     let (mut answer, cached) = cache.fresh(context.key.borrow().as_ref()?)?;
     if let (Some(route), Outcome::Found(_)) = (&*context.route_key.borrow(), &answer.outcome) {
         answer.route = cache.route(route)?;
@@ -273,9 +273,7 @@ pub(super) fn asks_again(context: &Context, plan: &Plan, answer: &Answer) -> boo
 }
 
 /// Leaves the request until its lookup is done, or its client gone.
-fn suspend(r: Request, context: &Context) -> ngx_int_t {
-    let ticket = context.lookup.borrow();
-    let Some(ticket) = &*ticket else { return INTERNAL };
+fn suspend(r: Request, context: &Context, ticket: Ticket) -> ngx_int_t {
     // SAFETY: the request lives until its pool goes, and with it the context and the ticket.
     unsafe {
         let read = (*r.connection()).read;
@@ -286,6 +284,7 @@ fn suspend(r: Request, context: &Context) -> ngx_int_t {
         (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
         (*r.as_ptr()).write_event_handler = Some(ngx_http_request_empty_handler);
     }
+    context.lookup.replace(Some(ticket));
     AGAIN
 }
 
@@ -356,7 +355,7 @@ fn stand_in(context: &Context, plan: &Plan) -> Option<Answer> {
     if plan.on_error != Some(OnError::Stale) {
         return None;
     }
-    let cache = plan.store.as_ref()?.client()?.cache()?;
+    let cache = kept_by(plan)?;
     let mut answer = cache.stale(context.key.borrow().as_ref()?)?;
     let route = context.route_key.borrow();
     answer.route = route.as_ref().and_then(|key| cache.stale_route(key)).unwrap_or_default();
@@ -426,7 +425,7 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
 
 /// What was read of a session for the first time is kept with it, and counts.
 fn weigh(context: &Context, plan: &Plan) {
-    let Some(cache) = plan.store.as_ref().and_then(|store| store.client()?.cache()) else { return };
+    let Some(cache) = kept_by(plan) else { return };
     if let Some(LookedUp { key, kept: Some(session), .. }) = &*context.result.borrow() {
         if session.has_grown() {
             cache.weigh(key);
@@ -434,20 +433,28 @@ fn weigh(context: &Context, plan: &Plan) {
     }
 }
 
+/// Where the sessions of a location are kept for further requests.
+fn kept_by(plan: &Plan) -> Option<&NearCache> {
+    plan.store.as_ref()?.client()?.cache()
+}
+
 /// Makes the headers, each from the session or from what its string stands for.
 fn inject(r: Request, context: &Context, plan: &Plan, excerpt: &Excerpt) -> Option<()> {
-    let kept = context.result.borrow().as_ref().and_then(|result| result.kept.clone())?;
-    let ready = kept.headers(excerpt, |session| plan.session_headers(session));
-    for ((reading, index), ready) in plan.headers.iter().zip(ready) {
+    let kept = kept_by(plan).and(context.result.borrow().as_ref()?.kept.clone());
+    let ready = kept.as_ref().map(|kept| kept.headers(excerpt, |it| plan.session_headers(it)));
+    for (place, (reading, index)) in plan.headers.iter().enumerate() {
         let header = plan.header(*index)?;
-        match reading {
-            Reading::Session(_) | Reading::User(_) => {
+        let set = |made: &Made| push(r, context, header, made.as_ref().map(Option::as_deref));
+        match (reading, ready.and_then(|ready| ready.get(place))) {
+            (Reading::Session(_) | Reading::User(_), Some(ready)) => {
                 push(r, context, header, ready.as_ref().map(Option::as_deref))?;
             }
-            Reading::Text(_) | Reading::Template(_) => {
+            (Reading::Session(_) | Reading::User(_), None) => {
+                reading.with_header(header, &excerpt.session.value, |made| set(&made))??;
+            }
+            (Reading::Text(_) | Reading::Template(_), _) => {
                 let text = reading.text(r, None).filter(|text| !text.is_empty());
-                let value = text.map(|text| header_value(text, header.encode)).transpose();
-                push(r, context, header, value.as_ref().map(Option::as_deref))?;
+                set(&text.map(|text| header_value(text, header.encode)).transpose())?;
             }
         }
     }
@@ -467,7 +474,7 @@ fn push(
             if context.trusted.get() {
                 r.remove_headers(|other| other.name().eq_ignore_ascii_case(name.as_bytes()))?;
             }
-            r.push_header(header.key.name, header.key.lowercase, value)?;
+            r.push_header(&header.key, value)?;
             context.injected.set(true);
         }
         Err(reason) => {

@@ -89,7 +89,7 @@ pub(super) fn for_each_source<'p>(
         let mut carried = Carried { name: "", beside: None, now: time_of_day() / 1000 };
         match &source.source {
             Source::Cookie(name) => {
-                cookie::values(cookies(r).map(Header::value), name.as_bytes(), &mut |value| {
+                cookie::values(r.cookies().map(Header::value), name.as_bytes(), &mut |value| {
                     candidates.push(value);
                 });
                 carried.name = name;
@@ -124,7 +124,7 @@ pub(super) fn hide_cookies(r: Request, plan: &Plan) -> Option<()> {
 /// Whether the request carries a cookie of a name that matches.
 pub(super) fn has_cookie(r: Request, mut matches: impl FnMut(&[u8]) -> bool) -> bool {
     let mut found = false;
-    for header in cookies(r) {
+    for header in r.cookies() {
         // Nothing is taken out: this only visits the pairs.
         let _ = cookie::rewrite(header.value(), |name, _| {
             found |= matches(name);
@@ -136,19 +136,15 @@ pub(super) fn has_cookie(r: Request, mut matches: impl FnMut(&[u8]) -> bool) -> 
 
 fn first_cookie<'a>(r: Request, name: &str) -> Option<&'a [u8]> {
     let mut first = None;
-    cookie::values(cookies(r).map(Header::value), name.as_bytes(), &mut |value| {
+    cookie::values(r.cookies().map(Header::value), name.as_bytes(), &mut |value| {
         first.get_or_insert(value);
     });
     first
 }
 
-fn cookies(r: Request) -> impl Iterator<Item = Header> {
-    r.headers().filter(|header| header.name().eq_ignore_ascii_case(b"cookie"))
-}
-
 fn rewrite_cookies(r: Request, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Option<()> {
     let mut emptied = false;
-    for header in cookies(r) {
+    for header in r.cookies() {
         if let Some(line) = cookie::rewrite(header.value(), &mut keep) {
             emptied |= line.is_empty();
             r.replace_value(header, &line)?;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nginx_sys::ngx_http_request_t;
+use smallvec::SmallVec;
 
 use super::connection::Connection;
 use crate::route::assignment::Standing;
@@ -100,13 +101,13 @@ pub(super) struct Lookup {
     pub(super) value: RefCell<Option<Outcome>>,
     /// What was said of the session's assignment, before all else.
     pub(super) route: RefCell<Standing>,
-    answer: OnceCell<Rc<Answer>>,
+    answer: OnceCell<Answer>,
     /// The key has changed since the first of two replies: the answer is good, but not to be kept.
     pub(super) outdated: Cell<bool>,
     /// Likewise of the assignment's key.
     pub(super) route_outdated: Cell<bool>,
-    /// By their place; those that left are gone from it.
-    waiters: RefCell<Vec<Option<Waiter>>>,
+    /// By their place; those that left are gone from it. There is hardly ever more than one.
+    waiters: RefCell<SmallVec<[Option<Waiter>; 1]>>,
 }
 
 /// The connection that carries a lookup.
@@ -184,7 +185,7 @@ impl Lookup {
     pub(super) fn finish(&self, outcome: Outcome, ttl: Option<Ttl>, server: Option<usize>) {
         let elapsed = self.started.elapsed();
         let route = self.route.take();
-        let _ = self.answer.set(Rc::new(Answer { outcome, ttl, route, server, elapsed }));
+        let _ = self.answer.set(Answer { outcome, ttl, route, server, elapsed });
     }
 
     /// A request that waits for the lookup, which it does not any more. The caller resumes it with nothing borrowed:
@@ -213,8 +214,8 @@ impl Ticket {
     }
 
     /// The answer, once it is there.
-    pub(super) fn answer(&self) -> Option<Rc<Answer>> {
-        self.lookup.answer.get().map(Rc::clone)
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        self.lookup.answer.get()
     }
 
     /// Sets the request that is resumed when the answer is there.

@@ -22,7 +22,7 @@ use super::SessionRedis;
 use crate::config::ConfigError;
 use crate::format::{Pipeline, Wanted};
 use crate::framework::{Framework, Refresh, User};
-use crate::inject::session_header;
+use crate::inject::{session_header, Unsafe};
 use crate::pointer::{Pointer, Selected};
 use crate::policy::OnError;
 use crate::require::Condition;
@@ -153,6 +153,22 @@ impl Reading {
         }
     }
 
+    /// Makes a header of a session and hands it to `take`. None: it comes of anything else.
+    pub(super) fn with_header<T>(
+        &self,
+        header: &SetHeader,
+        session: &serde_json::Value,
+        take: impl FnOnce(Made<'_>) -> T,
+    ) -> Option<T> {
+        let made =
+            |found: &Selected| take(session_header(found, header.join.as_deref(), header.encode));
+        match self {
+            Self::Session(pointer) => Some(made(&pointer.select(session))),
+            Self::User(user) => Some(user.with(session, made)),
+            Self::Text(_) | Self::Template(_) => None,
+        }
+    }
+
     /// Hands the value to `judge`, in the form in which it is found in a session.
     pub(super) fn with_selected<T>(
         &self,
@@ -173,6 +189,9 @@ impl Reading {
         }
     }
 }
+
+/// The value of a header, none where it is to be absent, or why it may not be sent.
+pub(super) type Made<'v> = Result<Option<Cow<'v, [u8]>>, Unsafe>;
 
 impl Extension {
     /// The life that the key is to have, in ms, if it is time: `left` is what it has. `after_ms`
@@ -440,19 +459,15 @@ impl Plan {
         Wanted::of(&pointers)
     }
 
-    /// The headers that come of a session: one for each of the location's, none for those that come of anything else.
+    /// The headers that come of a session, to be kept: one for each of the location's, none for those that come of
+    /// anything else.
     pub(super) fn session_headers(&self, session: &serde_json::Value) -> Vec<Header> {
+        let owned = |made: Made<'_>| Ok(made?.map(|value| value.into_owned().into_boxed_slice()));
         let header = |(reading, index): &(Reading, usize)| {
-            let Some(header) = self.header(*index) else { return Ok(None) };
-            let made = |found: &Selected| {
-                let value = session_header(found, header.join.as_deref(), header.encode)?;
-                Ok(value.map(|value| value.into_owned().into_boxed_slice()))
-            };
-            match reading {
-                Reading::Session(pointer) => made(&pointer.select(session)),
-                Reading::User(user) => user.with(session, made),
-                Reading::Text(_) | Reading::Template(_) => Ok(None),
-            }
+            let header = self.header(*index);
+            header
+                .and_then(|header| reading.with_header(header, session, owned))
+                .unwrap_or(Ok(None))
         };
         self.headers.iter().map(header).collect()
     }

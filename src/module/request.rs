@@ -10,6 +10,7 @@ use nginx_sys::{
 };
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
+use super::conf::HeaderKey;
 use super::pool;
 
 /// A request, for the time of one callback.
@@ -121,6 +122,24 @@ impl Request {
     pub(super) fn headers(self) -> Headers {
         // SAFETY: the list is embedded in the live request.
         Headers { part: unsafe { &raw const (*self.as_ptr()).headers_in.headers.part }, index: 0 }
+    }
+
+    /// Its `Cookie` headers, where nginx has found them.
+    pub(super) fn cookies(self) -> impl Iterator<Item = Header> {
+        let headers_in = &self.raw().headers_in;
+        #[cfg(not(nginx_1_23))]
+        return {
+            let (first, count) = (headers_in.cookies.elts, headers_in.cookies.nelts);
+            let first = first.cast::<*mut ngx_table_elt_t>();
+            // SAFETY: the array holds `count` pointers to elements of the list.
+            (0..count).filter_map(move |at| NonNull::new(unsafe { *first.add(at) }).map(Header))
+        };
+        #[cfg(nginx_1_23)]
+        return core::iter::successors(NonNull::new(headers_in.cookie), |element| {
+            // SAFETY: elements of the list live as long as the request.
+            NonNull::new(unsafe { (*element.as_ptr()).next })
+        })
+        .map(Header);
     }
 
     /// The headers of the response as the backend sent them.
@@ -271,24 +290,20 @@ impl Request {
         Some(())
     }
 
-    /// Appends a header; `name` and `lowercase` must live as long as the request, `value` is copied.
-    pub(super) fn push_header(
-        self,
-        name: ngx_str_t,
-        lowercase: *mut u8,
-        value: &[u8],
-    ) -> Option<()> {
+    /// Appends a header; `value` is copied.
+    pub(super) fn push_header(self, key: &HeaderKey, value: &[u8]) -> Option<()> {
         let value = self.copy(&[value])?;
-        // SAFETY: the list is embedded in the live request; what is pushed is filled in at once.
+        // SAFETY: the list is embedded in the live request; what is pushed is filled in at once. A key lives as long as
+        // the configuration, which a request keeps.
         unsafe {
             let list = &raw mut (*self.as_ptr()).headers_in.headers;
             let element = NonNull::new(ngx_list_push(list).cast::<ngx_table_elt_t>())?.as_ptr();
             element.write_bytes(0, 1);
-            (*element).hash = nginx_sys::ngx_hash_key(lowercase, name.len);
-            (*element).key = name;
-            (*element).lowcase_key = lowercase;
+            (*element).hash = key.hash;
+            (*element).key = key.name;
+            (*element).lowcase_key = key.lowercase;
             (*element).value = value;
-            if name.as_bytes().eq_ignore_ascii_case(b"authorization") {
+            if key.name.as_bytes().eq_ignore_ascii_case(b"authorization") {
                 (*self.as_ptr()).headers_in.authorization = element;
             }
         }

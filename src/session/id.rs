@@ -9,6 +9,8 @@ use std::fmt;
 pub struct IdRule {
     /// Whether a byte is allowed.
     alphabet: [bool; 256],
+    /// Whether the alphabet has what a reserved id is known by.
+    marked: bool,
     min: usize,
     max: usize,
 }
@@ -38,13 +40,14 @@ impl IdRule {
             }
             at += if is_range { 3 } else { 1 };
         }
-        Self { alphabet, min, max }
+        let marked = alphabet[b'.' as usize] || alphabet[b'_' as usize];
+        Self { alphabet, marked, min, max }
     }
 
     /// The same alphabet with other lengths, as `session_redis_id_length` sets them.
     #[must_use]
     pub const fn with_length(&self, min: usize, max: usize) -> Self {
-        Self { alphabet: self.alphabet, min, max }
+        Self { alphabet: self.alphabet, marked: self.marked, min, max }
     }
 
     /// Takes the id if it keeps to the rule and cannot be mistaken for another key of the store.
@@ -59,7 +62,7 @@ impl IdRule {
         if !id.iter().fold(true, |allowed, byte| allowed & self.allows(*byte)) {
             return Err(Invalid::Alphabet);
         }
-        if is_reserved(id) {
+        if self.marked && is_reserved(id) {
             return Err(Invalid::Reserved);
         }
         let text = std::str::from_utf8(id).map_err(|_| Invalid::Alphabet)?;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::rc::Rc;
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
@@ -10,6 +11,7 @@ use hmac::{Hmac, Mac};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
 
 use super::id::SessionId;
 use super::secrets::hmac;
@@ -56,7 +58,7 @@ impl KeyForm {
     }
 
     /// The key of an id.
-    pub fn key(&self, id: &SessionId) -> Vec<u8> {
+    pub fn key(&self, id: &SessionId) -> Rc<[u8]> {
         let digest;
         let id = match self.id {
             IdForm::Itself => id.as_bytes(),
@@ -69,7 +71,12 @@ impl KeyForm {
                 digest.as_bytes()
             }
         };
-        [self.prefix.as_bytes(), id, self.suffix.as_bytes()].concat()
+        // On the stack first: this is done for every request.
+        let mut key = SmallVec::<[u8; 128]>::new();
+        for part in [self.prefix.as_bytes(), id, self.suffix.as_bytes()] {
+            key.extend_from_slice(part);
+        }
+        Rc::from(key.as_slice())
     }
 }
 

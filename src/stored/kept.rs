@@ -6,6 +6,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use super::{Session, Stored};
 use crate::cache::allocated;
@@ -15,12 +16,13 @@ use crate::inject::Unsafe;
 #[derive(Debug)]
 pub struct KeptSession {
     stored: Stored,
-    excerpts: RefCell<Vec<(usize, Rc<Excerpt>)>>,
-    /// Of what is stored and of all excerpts.
-    bytes: Cell<usize>,
-    /// What they were when that was asked last.
-    weighed: Cell<usize>,
+    excerpts: RefCell<Excerpts>,
+    /// Something was read of it since that was asked last.
+    grown: Cell<bool>,
 }
+
+/// By their locations, of which there is hardly ever more than one.
+type Excerpts = SmallVec<[(usize, Rc<Excerpt>); 1]>;
 
 /// What one location reads of a session.
 #[derive(Debug)]
@@ -40,9 +42,7 @@ const MOST_EXCERPTS: usize = 16;
 impl KeptSession {
     /// A session that nobody has read yet.
     pub fn new(stored: Stored) -> Self {
-        let bytes = Cell::new(counted::<Self>() + stored_bytes(&stored));
-        let weighed = bytes.clone();
-        Self { stored, excerpts: RefCell::default(), bytes, weighed }
+        Self { stored, excerpts: RefCell::default(), grown: Cell::new(false) }
     }
 
     /// What is stored.
@@ -52,12 +52,18 @@ impl KeptSession {
 
     /// The bytes that all of it holds on the heap.
     pub fn bytes(&self) -> usize {
-        self.bytes.get()
+        let excerpts = self.excerpts.borrow();
+        let own = counted::<Self>() + stored_bytes(&self.stored);
+        let places = match excerpts.spilled() {
+            true => allocated(excerpts.capacity() * size_of::<(usize, Rc<Excerpt>)>()),
+            false => 0,
+        };
+        own + places + excerpts.iter().map(|(_, excerpt)| excerpt.bytes()).sum::<usize>()
     }
 
     /// Whether it holds more bytes than when this was asked last.
     pub fn has_grown(&self) -> bool {
-        self.weighed.replace(self.bytes.get()) != self.bytes.get()
+        self.grown.take()
     }
 
     /// The excerpt for a location; `read` makes it where there is none yet.
@@ -73,11 +79,8 @@ impl KeptSession {
         let excerpt = Rc::new(Excerpt { session: read(&self.stored)?, headers: OnceCell::new() });
         let mut excerpts = self.excerpts.borrow_mut();
         if excerpts.len() < MOST_EXCERPTS {
-            // One by one: there is hardly ever more than one.
-            excerpts.reserve_exact(1);
             excerpts.push((location, Rc::clone(&excerpt)));
-            self.grow(allocated(size_of::<(usize, Rc<Excerpt>)>()) + counted::<Excerpt>());
-            self.grow(heap_bytes(&excerpt.session.value));
+            self.grown.set(true);
         }
         Ok(excerpt)
     }
@@ -89,16 +92,21 @@ impl KeptSession {
         make: impl FnOnce(&Value) -> Vec<Header>,
     ) -> &'r [Header] {
         excerpt.headers.get_or_init(|| {
-            let headers = make(&excerpt.session.value);
-            let values = headers.iter().filter_map(|header| header.as_ref().ok()?.as_ref());
-            self.grow(allocated(headers.capacity() * size_of::<Header>()));
-            self.grow(values.map(|value| allocated(value.len())).sum());
-            headers
+            self.grown.set(true);
+            make(&excerpt.session.value)
         })
     }
+}
 
-    fn grow(&self, bytes: usize) {
-        self.bytes.set(self.bytes.get() + bytes);
+impl Excerpt {
+    /// The bytes that it holds on the heap, itself included.
+    fn bytes(&self) -> usize {
+        let headers = self.headers.get().map_or(0, |headers| {
+            let values = headers.iter().filter_map(|header| header.as_ref().ok()?.as_ref());
+            allocated(headers.capacity() * size_of::<Header>())
+                + values.map(|value| allocated(value.len())).sum::<usize>()
+        });
+        counted::<Self>() + heap_bytes(&self.session.value) + headers
     }
 }
 
@@ -139,9 +147,11 @@ fn heap_bytes(value: &Value) -> usize {
         Value::Object(members) => {
             let each =
                 |(name, value): (&String, &Value)| allocated(name.capacity()) + heap_bytes(value);
-            // At most seven of eight places are taken.
+            // At most seven of eight places are taken. An object that has grown has room for as many entries, one whose
+            // size was known for no more than it has: what lies between is wrong for both, but for neither by much.
             let places = (members.len() * 8).div_ceil(7).next_power_of_two().max(4);
-            allocated(members.len() * ENTRY)
+            let room = places - places.div_ceil(8);
+            allocated((members.len() + room) / 2 * ENTRY)
                 + allocated(places * PLACE + GROUP)
                 + members.iter().map(each).sum::<usize>()
         }

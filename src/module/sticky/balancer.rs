@@ -156,7 +156,7 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
         if fate == Some(Fate::Down) || is_gone {
             if let Some(context) = Context::of(this.r).filter(|_| this.r.is_main()) {
                 context.displaced.set(true);
-                ngx_log_debug!((*pc).log, "the server of the session is down");
+                ngx_log_debug!((*pc).log, "the server of the session is down or gone");
             }
         }
         match fate {
