@@ -106,6 +106,10 @@ is_held('HEAD', sub ($n) { get($nginx, '/app/files/big', $n, method => 'HEAD') }
     is($response->{body}, '', 'no body');
 });
 is_held('HEAD, not buffered', sub ($n) { get($nginx, '/big', $n, method => 'HEAD') }, sub ($response) { is($response->{body}, '', 'no body') });
+is_held('HEAD, of which a cache makes GET', sub ($n) { get($nginx, '/cached/files/big', $n, method => 'HEAD') }, sub ($response) {
+    is(header($response, 'Content-Length'), 1_000_000, 'the length');
+    is($response->{body}, '', 'no body');
+});
 is_held('no content', sub ($n) { get($nginx, '/app/204', $n) }, sub ($response) { is($response->{code}, 204, 'no content'); is($response->{body}, '', 'no body') });
 for my $path ('/app/files/ssi', '/cached/files/ssi') {
     is_held("304, $path", sub ($n) { http($nginx->port, $path, headers => [cookie($n), 'If-Modified-Since: Wed, 01 Jan 2020 00:00:00 GMT']) },
