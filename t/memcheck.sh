@@ -10,7 +10,7 @@ set -u
 
 how=$1
 shift
-[ $# -gt 0 ] || set -- t/down.t t/slow.t t/upstream.t t/auth.t t/pipelining.t t/resolver.t t/reload.t t/client_gone.t t/protocol.t t/tls.t
+[ $# -gt 0 ] || set -- t/down.t t/slow.t t/upstream.t t/auth.t t/pipelining.t t/resolver.t t/reload.t t/client_gone.t t/protocol.t t/tls.t t/cache.t t/sticky.t t/learn.t t/learn-held.t
 
 case $how in
 valgrind)
