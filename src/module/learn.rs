@@ -15,7 +15,7 @@ use super::request::{Header, Request};
 use super::store::Store;
 use crate::config::ConfigError;
 use crate::policy::Status;
-use crate::route::assignment;
+use crate::route::assignment::Keys;
 use crate::route::drained::Drained;
 use crate::route::lesson::{Answered, Lesson};
 use crate::route::set_cookie::SetCookie;
@@ -40,6 +40,7 @@ pub(super) struct Learns {
 pub(super) struct Learner {
     store: Rc<Store>,
     prefix: String,
+    keys: Keys,
     drained: Rc<Drained>,
     timer: RefCell<Option<Event>>,
 }
@@ -69,7 +70,7 @@ impl Learns {
 
     /// The key of a session's assignment.
     pub(super) fn route_key(&self, id: &SessionId) -> Rc<[u8]> {
-        assignment::key(&self.learner.prefix, id.as_bytes())
+        self.learner.keys.of(id.as_bytes())
     }
 }
 
@@ -84,6 +85,7 @@ impl Learner {
         let learner = Rc::new(Self {
             store: Rc::clone(store),
             prefix: prefix.to_owned(),
+            keys: Keys::new(prefix),
             drained: Rc::default(),
             timer: RefCell::default(),
         });

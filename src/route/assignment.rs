@@ -29,16 +29,33 @@ const LONGEST_VALUE: usize = 1024;
 /// The bytes of the digest that name a session.
 const DIGEST: usize = 16;
 
-/// The key of a session's assignment. It does not tell the id.
-pub fn key(prefix: &str, id: &[u8]) -> Rc<[u8]> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut key = Vec::with_capacity(prefix.len() + 2 * DIGEST);
-    key.extend_from_slice(prefix.as_bytes());
-    for byte in &Sha256::digest(id)[..DIGEST] {
-        key.push(DIGITS[usize::from(byte >> 4)]);
-        key.push(DIGITS[usize::from(byte & 15)]);
+/// The keys of assignments that begin with one prefix.
+#[derive(Debug)]
+pub struct Keys {
+    /// The prefix, and room for a digest.
+    form: Box<[u8]>,
+}
+
+impl Keys {
+    /// With this prefix.
+    pub fn new(prefix: &str) -> Self {
+        Self { form: [prefix.as_bytes(), &[b'0'; 2 * DIGEST]].concat().into() }
     }
-    key.into()
+
+    /// The key of a session's assignment. It does not tell the id.
+    pub fn of(&self, id: &[u8]) -> Rc<[u8]> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut key: Rc<[u8]> = Rc::from(&*self.form);
+        // Nobody shares it yet.
+        let hex = Rc::get_mut(&mut key).and_then(|key| key.last_chunk_mut::<{ 2 * DIGEST }>());
+        for (pair, byte) in
+            hex.into_iter().flat_map(|hex| hex.chunks_exact_mut(2)).zip(Sha256::digest(id))
+        {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        key
+    }
 }
 
 /// Whether a server of this name can be assigned: it must stand in a value as one word.
@@ -158,9 +175,9 @@ mod tests {
 
     #[test]
     fn a_key_names_the_session_and_does_not_tell_its_id() {
-        let key = key("srr:", b"abc");
-        assert_eq!(&*key, b"srr:ba7816bf8f01cfea414140de5dae2223");
-        assert_ne!(key, super::key("srr:", b"abd"));
+        let keys = Keys::new("srr:");
+        assert_eq!(&*keys.of(b"abc"), b"srr:ba7816bf8f01cfea414140de5dae2223");
+        assert_ne!(keys.of(b"abc"), keys.of(b"abd"));
     }
 
     #[test]
