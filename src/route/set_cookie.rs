@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use memchr::memchr;
+use time::{Date, Month, PrimitiveDateTime, Time};
 
 /// A cookie that a response sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +71,9 @@ fn unix_time(text: &[u8]) -> Option<i64> {
     let (mut clock, mut day, mut month, mut year) = (None, None, None, None);
     for word in text.split(is_delimiter).filter(|word| !word.is_empty()) {
         if clock.is_none() && word.contains(&b':') {
-            clock = Some(seconds(word)?);
+            clock = Some(time_of(word)?);
         } else if let (None, Some(number @ 1..=31), 1..=2) = (day, number(word), word.len()) {
-            day = Some(number);
+            day = Some(u8::try_from(number).ok()?);
         } else if let (None, Some(number)) = (month, month_of(word)) {
             month = Some(number);
         } else if let (None, Some(number)) = (year, number(word)) {
@@ -84,35 +85,27 @@ fn unix_time(text: &[u8]) -> Option<i64> {
             });
         }
     }
-    Some(days(year?, month?, day?) * 86_400 + clock?)
+    let date = Date::from_calendar_date(year?.into(), month?, day?).ok()?;
+    Some(PrimitiveDateTime::new(date, clock?).assume_utc().unix_timestamp())
 }
 
-fn number(word: &[u8]) -> Option<i64> {
+fn number(word: &[u8]) -> Option<u16> {
     let is_number = (1..=4).contains(&word.len()) && word.iter().all(u8::is_ascii_digit);
-    is_number.then(|| word.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
+    is_number.then(|| word.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
 }
 
-/// The seconds of `hour:minute:second`.
-fn seconds(word: &[u8]) -> Option<i64> {
-    let mut parts = word.split(|byte| *byte == b':').map(number);
+/// `hour:minute:second`.
+fn time_of(word: &[u8]) -> Option<Time> {
+    let mut parts = word.split(|byte| *byte == b':').map(|part| number(part)?.try_into().ok());
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
-    let is_time = parts.next().is_none() && hour < 24 && minute < 60 && second < 60;
-    is_time.then_some(hour * 3600 + minute * 60 + second)
+    parts.next().is_none().then(|| Time::from_hms(hour, minute, second).ok())?
 }
 
-fn month_of(word: &[u8]) -> Option<i64> {
+fn month_of(word: &[u8]) -> Option<Month> {
     const MONTHS: &[u8; 36] = b"janfebmaraprmayjunjulaugsepoctnovdec";
     let name = word.get(..3)?;
     let at = MONTHS.chunks(3).position(|month| month.eq_ignore_ascii_case(name))?;
-    i64::try_from(at + 1).ok()
-}
-
-/// Days from 1970 to a day of the Gregorian calendar, whose year is counted from March on.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let since_march = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    year * 365 + leaps + since_march - 719_468
+    Month::try_from(u8::try_from(at + 1).ok()?).ok()
 }
 
 #[cfg(test)]
@@ -193,6 +186,7 @@ mod tests {
         ] {
             assert_eq!(unix_time(text.as_bytes()), Some(unix), "{text}");
         }
+        assert_eq!(unix_time(b"Mon, 29 Feb 2100 00:00:00 GMT"), None);
     }
 
     proptest! {
