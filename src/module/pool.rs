@@ -5,21 +5,17 @@ use core::ptr::{self, NonNull};
 
 use nginx_sys::{ngx_pcalloc, ngx_pnalloc, ngx_pool_cleanup_add, ngx_pool_t, ngx_str_t};
 
-/// Moves `value` into the pool; it is dropped when the pool is destroyed. None: out of memory.
+/// Ties `value` to the pool: it is dropped when the pool is destroyed. It lies outside, so that a request's pool need not
+/// grow for it. None: out of memory.
 ///
 /// # Safety
 /// `pool` must point to a live pool, and the result must not be used after that pool is destroyed.
 pub(super) unsafe fn give<T>(pool: *mut ngx_pool_t, value: T) -> Option<NonNull<T>> {
-    const { assert!(align_of::<T>() <= nginx_sys::NGX_ALIGNMENT) };
-
-    // SAFETY: the caller vouches for the pool; memory of the asked size comes with the cleanup.
-    let cleanup = unsafe { ngx_pool_cleanup_add(pool, size_of::<T>().max(1)).as_mut()? };
-    let place = NonNull::new(cleanup.data.cast::<T>())?;
-
-    // SAFETY: `place` is fresh pool memory of T's size, and pool memory is aligned as T needs.
-    unsafe { place.write(value) };
+    // SAFETY: the caller vouches for the pool.
+    let cleanup = unsafe { ngx_pool_cleanup_add(pool, 0).as_mut()? };
+    let place = NonNull::from(Box::leak(Box::new(value)));
+    cleanup.data = place.as_ptr().cast();
     cleanup.handler = Some(drop_value::<T>);
-
     Some(place)
 }
 
@@ -44,8 +40,8 @@ pub(super) unsafe fn find<T>(pool: *mut ngx_pool_t) -> Option<NonNull<T>> {
 }
 
 unsafe extern "C" fn drop_value<T>(data: *mut c_void) {
-    // SAFETY: nginx calls a cleanup once, with the data that `give` initialised as a T.
-    unsafe { ptr::drop_in_place(data.cast::<T>()) };
+    // SAFETY: nginx calls a cleanup once, with the data that `give` has taken out of its box.
+    drop(unsafe { Box::from_raw(data.cast::<T>()) });
 }
 
 /// A zeroed `T` in the pool, for nginx's own C structures.
