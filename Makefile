@@ -59,9 +59,9 @@ demo: ## Install what is missing, build, log a user in, show what the backend go
 	$(MAKE) --no-print-directory build
 	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) demo/run.sh $(ARGS)
 
-# Which applications log users in, what stores speak and how their servers fail over is no matter of nginx's version: once
+# Which applications log users in, what stores speak and how servers fail over is no matter of nginx's version: once
 # is enough.
-ONCE = t/00% t/live-% t/cluster% t/memcached.t t/proxy.t t/sentinel%
+ONCE = t/00% t/live-% t/chaos.t t/cluster% t/express.t t/learn-apps.t t/learn-fleet.t t/memcached.t t/proxy.t t/sentinel%
 
 test: ## All tests: the plain half, then the module in both nginxes
 	./deps.sh build test express live
