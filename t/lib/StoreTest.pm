@@ -128,11 +128,12 @@ sub seconds : prototype(&) ($code) {
     return time - $start;
 }
 
-# Memory has not grown since it was measured. (What checks memory keeps freed blocks.)
+# Memory has not grown since it was measured, but for a huge page that the kernel may put in place of small ones at any time.
+# (What checks memory keeps freed blocks.)
 sub keeps_its_size ($nginx, $before) {
     SKIP: {
         Test::More::skip('memory is checked otherwise', 1) if $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{ASAN_OPTIONS};
-        Test::More::cmp_ok($nginx->resident_kb - $before, '<', 1024, 'memory does not grow');
+        Test::More::cmp_ok($nginx->resident_kb - $before, '<', 1024 + 2048, 'memory does not grow');
     }
     return;
 }
