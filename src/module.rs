@@ -102,28 +102,26 @@ static CONTEXT: ngx_http_module_t = ngx_http_module_t {
 
 /// Handlers of a phase run in the reverse order of their registration, so that a module registers
 /// either early, to run last, or late, to run first. We need both: hence two modules.
-static FIRST_CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: None,
-    postconfiguration: Some(register_first),
-    create_main_conf: None,
-    init_main_conf: None,
-    create_srv_conf: None,
-    merge_srv_conf: None,
-    create_loc_conf: None,
-    merge_loc_conf: None,
-};
+static FIRST_CONTEXT: ngx_http_module_t = registering(register_first);
 
 /// What keeps responses back must see them last, as a filter registered early does: hence a third.
-static FILTER_CONTEXT: ngx_http_module_t = ngx_http_module_t {
-    preconfiguration: None,
-    postconfiguration: Some(register_filters),
-    create_main_conf: None,
-    init_main_conf: None,
-    create_srv_conf: None,
-    merge_srv_conf: None,
-    create_loc_conf: None,
-    merge_loc_conf: None,
-};
+static FILTER_CONTEXT: ngx_http_module_t = registering(register_filters);
+
+/// Of a module that has nothing but handlers.
+const fn registering(
+    register: unsafe extern "C" fn(*mut ngx_conf_t) -> ngx_int_t,
+) -> ngx_http_module_t {
+    ngx_http_module_t {
+        preconfiguration: None,
+        postconfiguration: Some(register),
+        create_main_conf: None,
+        init_main_conf: None,
+        create_srv_conf: None,
+        merge_srv_conf: None,
+        create_loc_conf: None,
+        merge_loc_conf: None,
+    }
+}
 
 /// The module's record.
 #[no_mangle]
