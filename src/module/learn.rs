@@ -139,17 +139,8 @@ pub(super) fn is_used(main: &MainConf) -> bool {
     !main.learners.borrow().is_empty()
 }
 
-/// Whether the fleet gives any server no new sessions.
-pub(super) fn drains(r: Request) -> bool {
-    drained(r).is_some_and(|drained| !drained.is_empty())
-}
-
-/// Whether the fleet gives this server no new sessions.
-pub(super) fn is_drained(r: Request, server: &[u8]) -> bool {
-    drained(r).is_some_and(|drained| drained.contains(server))
-}
-
-fn drained(r: Request) -> Option<Rc<Drained>> {
+/// The servers that the fleet gives no new sessions, where the request's location learns.
+pub(super) fn drained(r: Request) -> Option<Rc<Drained>> {
     let plan = handler::plan(r.main())?;
     plan.learns().map(|learns| Rc::clone(&learns.learner.drained))
 }

@@ -16,7 +16,7 @@ use nginx_sys::{
 use nginx_sys::{ngx_event_save_peer_session_pt, ngx_event_set_peer_session_pt};
 use ngx::{ngx_log_debug, ngx_log_error};
 
-use super::drain;
+use super::drain::Draining;
 use super::peers::{Peers, Tried};
 use crate::module::conf::UpstreamConf;
 use crate::module::context::Context;
@@ -280,9 +280,7 @@ impl Balancing {
     /// # Safety
     /// No lock may be held.
     unsafe fn pass_over_drained(&self) -> Option<PassedOver> {
-        if !drain::any(self.r, self.conf) {
-            return None;
-        }
+        let draining = Draining::of(self.r, self.conf)?;
         // SAFETY: as in `go_where_it_belongs`.
         unsafe {
             let data = self.data.as_ref();
@@ -291,9 +289,7 @@ impl Balancing {
             let tried = Tried::of(data);
             let places: Vec<usize> = peers
                 .iter()
-                .filter(|(_, peer)| {
-                    drain::is_drained(self.r, self.conf, peer.address(), peer.line())
-                })
+                .filter(|(_, peer)| draining.has(peer.address(), peer.line()))
                 .map(|(place, _)| place)
                 .filter(|place| !tried.get(*place))
                 .collect();
