@@ -94,6 +94,7 @@ prepare_express() {
 
 start_all() {
     "$NGINX" -t -q -e "$dir/nginx.log" -p "$dir" -c "$dir/nginx.conf" 2>"$dir/test.log" || die "nginx refuses the demo's configuration:" "$(cat "$dir/test.log")"
+    rm -f "$dir/nginx.pid"   # -t leaves an empty one, which does not show that nginx is up
 
     start redis "$dir/redis.sock" redis-server --port 0 --unixsocket "$dir/redis.sock" --save '' --appendonly no --dir "$dir"
     start backend "$dir/backend.sock" /usr/bin/python3 "$dir/backend.py" "$dir/backend.sock"
