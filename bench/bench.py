@@ -4,7 +4,8 @@ Every variant is an nginx in front of the same backend, which answers 400 to a r
 sessions in turn. Figures of a shared machine drift by a factor of two within minutes, so a variant is never compared with a floor of
 another time: each of its samples has one of the floor right beside it, the order changes from round to round, and what is reported is
 the median of the ratios of these pairs. Pairs during which others used the machine are measured again, up to as many as there are
-rounds.
+rounds. A single worker has a processor of its own, since it would pay for what others do to its caches. Where its memory happens to lie
+can cost some percent for as long as it runs, so all servers are started anew every few rounds.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from servers import HERE, Failure, Servers
 ROOT = HERE.parent
 FLOOR = "floor"
 FOREIGN_LIMIT = 0.10  # a sample during which others used more of the machine's CPU than this is disturbed
+ROUNDS_OF_A_START = 5
 MOST_COOKIES = 50000  # so many sessions wrk asks for, by chance where there are more
 
 
@@ -171,13 +173,29 @@ def run(options, name, scenario):
     scenario = replace(scenario, variants=options.variants or scenario.variants, connections=options.connections or scenario.connections)
     tables, left_out = [], []
     for start, cases in itertools.groupby(scenario.cases(), Case.start):
-        with Servers(options.nginx) as servers:
-            tables += run_cases(options, scenario, start, list(cases), servers, left_out)
+        tables += measure_cases(options, scenario, start, list(cases), left_out)
     report.write(options, name, scenario, tables, list(dict.fromkeys(left_out)))
 
 
-def run_cases(options, scenario, start, cases, servers, left_out):
+def measure_cases(options, scenario, start, cases, left_out):
     """Answers a table for each of the cases, which differ only in connections."""
+    pairs = {case: {} for case in cases}
+    for done in range(0, options.rounds, ROUNDS_OF_A_START):
+        with Servers(options.nginx, apart=start.workers == 1) as servers:
+            rounds = min(ROUNDS_OF_A_START, options.rounds - done)
+            for case, taken in start_and_measure(options, scenario, start, cases, rounds, servers, left_out):
+                for name, some in taken.items():
+                    pairs[case].setdefault(name, []).extend(some)
+    tables = []
+    for case in cases:
+        noisy = sum(disturbed(pair) for some in pairs[case].values() for pair in some)
+        tables.append(report.Table(report.label(case, scenario), report.rows(VARIANTS, pairs[case]), noisy))
+        report.print_table(tables[-1])
+    return tables
+
+
+def start_and_measure(options, scenario, start, cases, rounds, servers, left_out):
+    """Starts all servers and answers each case with its pairs, by variant."""
     variants = [VARIANTS[name] for name in scenario.variants]
     others, redis = [servers.backend()], servers.redis()
     if any(variant.needs == "cluster" for variant in variants):
@@ -194,15 +212,9 @@ def run_cases(options, scenario, start, cases, servers, left_out):
             left_out.append(f"{variant.title}: {reason}")
             print(f"left out: {left_out[-1]}", flush=True)
 
-    tables = []
     for case in cases:
-        label = report.label(case, scenario)
-        print(f"{label}: {options.rounds} rounds of {len(fronts)} pairs, {options.seconds} s a sample", flush=True)
-        pairs = run_rounds(options, floor, fronts, case.connections, cookies, redis, others)
-        noisy = sum(disturbed(pair) for some in pairs.values() for pair in some)
-        tables.append(report.Table(label, report.rows(VARIANTS, pairs), noisy))
-        report.print_table(tables[-1])
-    return tables
+        print(f"{report.label(case, scenario)}: {rounds} rounds of {len(fronts)} pairs, {options.seconds} s a sample", flush=True)
+        yield case, run_rounds(options, rounds, floor, fronts, case.connections, cookies, redis, others)
 
 
 def fill(servers, framework, case, most=MOST_COOKIES, routes=False):
@@ -259,7 +271,7 @@ def unpack_lua():
     return folder
 
 
-def run_rounds(options, floor, fronts, connections, cookies, redis, servers):
+def run_rounds(options, rounds, floor, fronts, connections, cookies, redis, servers):
     """Pairs for each front, each sample beside one of the floor; disturbed ones are among them where too few were not."""
 
     def sample(front, variant, seconds):
@@ -270,10 +282,10 @@ def run_rounds(options, floor, fronts, connections, cookies, redis, servers):
         sample(front, VARIANTS[front.name], 1)
 
     taken = {front.name: [] for front in fronts}
-    for turn in range(2 * options.rounds):
+    for turn in range(2 * rounds):
         order = fronts[turn % len(fronts):] + fronts[: turn % len(fronts)]
         for front in order:
-            if sum(not disturbed(pair) for pair in taken[front.name]) == options.rounds:
+            if sum(not disturbed(pair) for pair in taken[front.name]) == rounds:
                 continue
             variant = VARIANTS[front.name]
             if turn % 2:
@@ -284,7 +296,7 @@ def run_rounds(options, floor, fronts, connections, cookies, redis, servers):
                 mine = sample(front, variant, options.seconds)
             taken[front.name].append((mine, beside))
 
-    return {name: sorted(pairs, key=foreign)[: options.rounds] for name, pairs in taken.items()}
+    return {name: sorted(pairs, key=foreign)[:rounds] for name, pairs in taken.items()}
 
 
 def disturbed(pair):

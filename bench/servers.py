@@ -19,8 +19,11 @@ class Failure(Exception):
 class Servers:
     """A context: what was started in it is gone when it is left, however it is left."""
 
-    def __init__(self, nginx):
+    def __init__(self, nginx, apart=False):
+        """`apart`: the workers of the fronts share a processor that nothing else uses, where there are several."""
         self.nginx = nginx
+        self.processors = sorted(os.sched_getaffinity(0))
+        self.apart = apart and len(self.processors) > 1
         self.children = []
         self.ports = {name: free_port() for name in ("REDIS", "REDIS_TLS", "BACKEND", "AUTH", "CLUSTER")}
         self.service = None
@@ -29,6 +32,8 @@ class Servers:
     def __enter__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="session-redis-bench.", dir="/dev/shm"))  # proxy_cache's files: in memory
         (self.dir / "tmp").mkdir()
+        if self.apart:
+            os.sched_setaffinity(0, self.processors[1:])  # what is started from now on inherits it, wrk as well
         return self
 
     def __exit__(self, *_):
@@ -41,6 +46,7 @@ class Servers:
                 signal_group(child, signal.SIGKILL)
                 child.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
+        os.sched_setaffinity(0, self.processors)
 
     def redis(self):
         """Starts Redis without persistence, with a port for TLS and a socket besides. Answers its process id."""
@@ -93,7 +99,10 @@ class Servers:
             file = HERE / "variants" / f"{conf}{part}.conf"
             if file.exists():
                 (self.dir / f"{name}{part or '.variant'}.conf").write_text(self.fill(file, text))
-        return port, self.start_nginx(name, self.fill(HERE / "front.conf", text), port, environment, workers, **how)
+        pids = self.start_nginx(name, self.fill(HERE / "front.conf", text), port, environment, workers, **how)
+        for pid in pids if self.apart else ():
+            os.sched_setaffinity(pid, self.processors[:1])
+        return port, pids
 
     def fill(self, path, words=None):
         # as root the workers stay root: what they read (Lua's files) may be in a folder that is closed to others
