@@ -1,7 +1,8 @@
 //! What becomes of a request's session, told step by step for whoever wonders why it is not there.
 //!
 //! The steps are those of a request's way, in its order: id, key, store, format, life, what is in it, and what
-//! a location makes of that. No step shows an id, a secret or a value: of a session only names and types.
+//! a location makes of that. No step shows an id, a secret or a value: of a session only names and types. A server
+//! that sessions are routed to is none of these.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,8 @@ use crate::framework::User;
 use crate::inject::{session_header, Encode};
 use crate::pointer::Selected;
 use crate::require::Condition;
+use crate::route::assignment::{Spoilt, Standing};
+use crate::route::jvm_route;
 use crate::session::id::SessionId;
 use crate::session::identity::{Choice, Verifier};
 use crate::session::key::KeyForm;
@@ -178,6 +181,36 @@ impl Report {
         }
     }
 
+    /// The server that the id names, as `session_redis_route jvmroute` reads it.
+    pub fn jvm_route(&mut self, id: &SessionId) {
+        let says = jvm_route(id.as_bytes()).map_or_else(
+            || "the id names no server".to_owned(),
+            |route| format!("the id names server \"{}\"", route.escape_ascii()),
+        );
+        self.note("route", says);
+    }
+
+    /// What `session_redis_route learn` finds; `now` in Unix seconds.
+    pub fn learnt_route(&mut self, standing: &Standing, now: u64) {
+        let says = match (standing.read(), standing) {
+            (Ok(Some(assignment)), _) => format!(
+                "server \"{}\", assigned {} s ago for {} s",
+                assignment.server.escape_ascii(),
+                now.saturating_sub(assignment.written),
+                assignment.life
+            ),
+            (Ok(None), Standing::Absent) => "none was learnt yet".to_owned(),
+            (Ok(None), _) => "the store did not say".to_owned(),
+            (Err(Spoilt), _) => Spoilt.to_string(),
+        };
+        self.note("route", says);
+    }
+
+    /// What stands in the session where `session_redis_route` looks.
+    pub fn route_value(&mut self, found: &Selected<'_>) {
+        self.note("route", kind_of(found));
+    }
+
     /// Whether no step lost the session.
     pub fn is_good(&self) -> bool {
         self.steps.iter().all(|step| step.good != Some(false))
@@ -282,6 +315,39 @@ mod tests {
         assert_eq!(told["steps"][0]["step"], "id");
         assert_eq!(told["steps"][2]["lines"], json!(["json: read"]));
         assert_eq!(told["ok"], false);
+    }
+
+    #[test]
+    fn where_the_session_belongs() {
+        use crate::session::id::IdRule;
+        use crate::store::fetched::Fetched;
+
+        let mut report = Report::default();
+        let rule = IdRule::default();
+        report.jvm_route(&rule.parse(b"0123456789ABCDEF.app1").unwrap());
+        report.jvm_route(&rule.parse(b"0123456789ABCDEF").unwrap());
+        for fetched in [
+            Fetched::Value(b"10.0.0.11:8080 1000 1440"[..].into()),
+            Fetched::Value(b"s3cret"[..].into()),
+            Fetched::Missing,
+            Fetched::WrongType,
+        ] {
+            report.learnt_route(&fetched.into(), 1035);
+        }
+        report.route_value(&Selected::One(&json!("s3cret")));
+        let told: Vec<_> = report.steps.iter().map(|step| step.says.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "the id names server \"app1\"",
+                "the id names no server",
+                "server \"10.0.0.11:8080\", assigned 35 s ago for 1440 s",
+                "what is stored as a session's route is none",
+                "none was learnt yet",
+                "the store did not say",
+                "string of 6 bytes",
+            ]
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ BEGIN { push @INC, "$FindBin::Bin/lib" }
 use Test::Nginx::Socket 'no_plan';
 use SessionRedis;
 use SessionRedis::Stage qw(stage);
+use Digest::SHA qw(sha256_hex);
 
 our $stage = stage();
 our $redis = $stage->redis;
@@ -19,6 +20,7 @@ $redis->cmd('SET', 's:alice-0123456789ab', '{"user":{"id":1001,"name":"s3cret"},
 $redis->cmd('SET', 's:array-0123456789ab', 'uid|i:5;');
 $redis->cmd('HSET', 's:ahash-0123456789ab', 'id', '7', 'name', '"s3cret"');
 $redis->cmd('RPUSH', 's:alist-0123456789ab', 's3cret');
+$redis->cmd('SET', 'srr:' . substr(sha256_hex('alice-0123456789ab'), 0, 32), '10.0.0.11:8080 ' . time . ' 1440');
 
 # Whatever is told, nothing of it is an id, a value or a secret.
 sub holds_no_secret {
@@ -189,3 +191,25 @@ GET /explain
 --- more_headers eval
 $::alice
 --- response_body_like: (?m)^require   FAILED  /roles has admin: does not hold \(array of 2\)$
+
+
+
+=== TEST 6: where the session belongs
+--- config
+    $TEST_NGINX_SESSION
+    location = /learnt { session_redis_route learn; session_redis_explain; }
+    location = /unlearnt { session_redis_route learn prefix=other:; session_redis_explain; }
+    location = /value { session_redis_route /user/name; session_redis_explain; }
+    location = /suffix { session_redis_route jvmroute; session_redis_explain; }
+--- request eval
+[map { "GET /$_" } qw(learnt unlearnt value suffix suffix)]
+--- more_headers eval
+[($::alice) x 4, 'Cookie: sid=dave-0123456789ab.app1']
+--- response_body_like eval
+[
+    qr/^route             server "10\.0\.0\.11:8080", assigned \d+ s ago for 1440 s$/m,
+    qr/^route             none was learnt yet$/m,
+    qr/^route             string of 6 bytes$/m,
+    qr/^route             the id names no server$/m,
+    qr/^route             the id names server "app1"$/m,
+]

@@ -12,11 +12,13 @@ use super::context::{derive_key, Context};
 use super::event::time_of_day;
 use super::handler::{self, asks_again};
 use super::identify::for_each_source;
+use super::learn;
 use super::lookup::{Answer, Query, Ticket};
-use super::plan::{KeyRule, Plan, Reading};
+use super::plan::{KeyRule, Plan, Reading, RouteRule};
 use super::request::Request;
 use crate::explain::Report;
 use crate::pointer::Selected;
+use crate::route::assignment::Standing;
 use crate::session::id::SessionId;
 use crate::session::source::argument;
 use crate::store::fetched::{Outcome, Ttl};
@@ -46,7 +48,11 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
     let Some(id) = identify(r, &plan, &mut report) else { return answer(r, &report) };
     context.asks_hash.set(plan.hash.get());
     match derive_key(r, &plan, &id) {
-        Some(key) => ask(r, context, &plan, key),
+        Some(key) => {
+            *context.id.borrow_mut() = Some(id);
+            *context.route_key.borrow_mut() = learn::route_key(context, &plan);
+            ask(r, context, &plan, key)
+        }
         None => {
             report.bad("key", "the store can have no key of this id");
             answer(r, &report)
@@ -59,7 +65,8 @@ fn ask(r: Request, context: &Context, plan: &Plan, key: Rc<[u8]>) -> ngx_int_t {
         return INTERNAL;
     };
     context.key.replace(Some(Rc::clone(&key)));
-    let query = Query::Fetch { key, hash: context.asks_hash.get(), ttl: true, route: None };
+    let route = context.route_key.borrow().clone();
+    let query = Query::Fetch { key, hash: context.asks_hash.get(), ttl: true, route };
     match context.ask(client, query) {
         true => conclude(r),
         false => wait(r, context, resume),
@@ -86,9 +93,12 @@ fn conclude(r: Request) -> ngx_int_t {
     let mut report = Report::default();
     if let Some(id) = identify(r, &plan, &mut report) {
         key(r, &plan, &id, &mut report);
+        if let Some(RouteRule::JvmRoute) = plan.route {
+            report.jvm_route(&id);
+        }
     }
     if let Some(stored) = fetched(&plan, result, &mut report) {
-        read(r, &plan, stored, &mut report);
+        read(r, &plan, stored, &result.route, &mut report);
     }
     answer(r, &report)
 }
@@ -147,8 +157,8 @@ fn fetched<'a>(plan: &Plan, answer: &'a Answer, report: &mut Report) -> Option<&
     stored
 }
 
-/// What is in a session, and what the location makes of it.
-fn read(r: Request, plan: &Rc<Plan>, stored: &Stored, report: &mut Report) {
+/// What is in a session, and what the location makes of it; `standing` is what was learnt of its server.
+fn read(r: Request, plan: &Plan, stored: &Stored, standing: &Standing, report: &mut Report) {
     let Some(session) = report.decode(&plan.decoder, stored, time_of_day()) else { return };
     let session = session.value;
     report.session(&session);
@@ -167,6 +177,13 @@ fn read(r: Request, plan: &Rc<Plan>, stored: &Stored, report: &mut Report) {
         required.reading.with_selected(r, &session, |found: &Selected| {
             report.requirement(condition, found);
         });
+    }
+    match &plan.route {
+        Some(RouteRule::Value(reading)) => {
+            reading.with_selected(r, &session, |found| report.route_value(found));
+        }
+        Some(RouteRule::Learn(_)) => report.learnt_route(standing, time_of_day() / 1000),
+        Some(RouteRule::JvmRoute) | None => {}
     }
 }
 
