@@ -48,8 +48,8 @@ endif
 
 .PHONY: $(TOOL)
 $(TOOL):
-	$(CARGO) build --quiet --release --bin session-redis --no-default-features --features cli --target-dir objs/target
-	@cp objs/target/release/session-redis $(TOOL).new && mv $(TOOL).new $(TOOL)
+	$(CARGO) build --quiet --profile tool --bin session-redis --no-default-features --features cli --target-dir objs/target
+	@cp objs/target/tool/session-redis $(TOOL).new && mv $(TOOL).new $(TOOL)
 
 objs/system/nginx/objs/Makefile: auto/system
 	auto/system objs/system/nginx
@@ -61,7 +61,8 @@ demo: ## Install what is missing, build, log a user in, show what the backend go
 
 # Which applications log users in, what stores speak and how servers fail over is no matter of nginx's version: once
 # is enough.
-ONCE = t/00% t/live-% t/chaos.t t/cluster% t/express.t t/learn-apps.t t/learn-fleet.t t/memcached.t t/proxy.t t/sentinel%
+ONCE = t/00% t/auth.t t/live-% t/chaos.t t/cluster% t/express.t t/learn-apps.t t/learn-fleet.t t/memcached.t t/protocol.t \
+    t/proxy.t t/sentinel%
 
 test: ## All tests: the plain half, then the module in both nginxes
 	./deps.sh build test express live

@@ -1,9 +1,9 @@
-#!/bin/sh
-# Runs fuzz targets on stable Rust, each for a while: fuzz/run.sh [SECONDS [TARGET...]]
+#!/bin/bash
+# Runs fuzz targets on stable Rust, each for a while, one on each processor: fuzz/run.sh [SECONDS [TARGET...]]
 #
 # cargo fuzz wants a nightly toolchain for its sanitizers only. The crate has no unsafe code to sanitize where it
 # decodes; what libFuzzer needs of the compiler, coverage counters, stable Rust can give.
-set -eu
+set -euo pipefail
 
 cd "$(dirname "$0")"
 seconds=${1:-60}
@@ -18,11 +18,13 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS=$coverage cargo build --quiet --release --target "$host" --target-dir target
 
 ./seed.pl
-for target; do
-    echo "== $target, $seconds s"
+fuzz() {
+    local target=$1 log=artifacts/$1.log
     mkdir -p "corpus/$target" "artifacts/$target"
-    log=artifacts/$target.log
     "target/$host/release/$target" "corpus/$target" -artifact_prefix="artifacts/$target/" -max_total_time="$seconds" \
-        -max_len=4096 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 >"$log" 2>&1 || { tail -n 40 "$log"; exit 1; }
-    grep '^stat::number' "$log"
-done
+        -max_len=4096 -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 >"$log" 2>&1 || { echo "== $target"; tail -n 40 "$log"; exit 1; }
+    printf '== %s, %s s\n%s\n' "$target" "$seconds" "$(grep '^stat::number' "$log")"
+}
+export -f fuzz
+export host seconds
+printf '%s\n' "$@" | xargs -P "$(nproc)" -n 1 bash -c 'fuzz "$0"'

@@ -230,8 +230,9 @@ impl Client {
         let mut flights = self.flights.borrow_mut();
         match &lookup.query {
             Query::Fetch { key, .. } => {
-                if flights.get(key).is_some_and(|latest| Rc::ptr_eq(latest, lookup)) {
-                    flights.remove(key);
+                let latest = flights.remove(key).filter(|latest| !Rc::ptr_eq(latest, lookup));
+                if let Some(latest) = latest {
+                    flights.insert(Rc::clone(key), latest);
                 }
             }
             Query::Delete { keys } => {

@@ -101,7 +101,8 @@ pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t 
     }
     let Some(context) = Context::of(r) else { return DECLINED };
 
-    let session = context.session(&plan);
+    // Only conditions look at it.
+    let session = if plan.conditions.is_empty() { None } else { context.session(&plan) };
     let session = session.as_ref().map(|excerpt| &excerpt.session.value);
     let facts = Facts { r, plan: &plan, session };
     match decide(context.status.get(), plan.on_error, &plan.conditions, &facts) {

@@ -65,8 +65,7 @@ impl IdRule {
         if self.marked && is_reserved(id) {
             return Err(Invalid::Reserved);
         }
-        let text = std::str::from_utf8(id).map_err(|_| Invalid::Alphabet)?;
-        Ok(SessionId(text.into()))
+        Ok(SessionId(id.into()))
     }
 
     fn allows(&self, byte: u8) -> bool {
@@ -95,17 +94,17 @@ fn is_reserved(id: &[u8]) -> bool {
 
 /// An id that keeps to its rule: printable ASCII without blanks and braces.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionId(Box<str>);
+pub struct SessionId(Box<[u8]>);
 
 impl SessionId {
     /// The id as it stands in a key.
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// The id's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+        &self.0
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use super::cookie::{MAX_CANDIDATES, MAX_VALUE};
 use super::id::{IdRule, Invalid, SessionId};
 use super::scheme::{Carried, Open, Scheme};
@@ -132,7 +134,7 @@ fn unquote(value: &[u8]) -> &[u8] {
 /// `%` and two digits are a byte, `+` is itself: PHP's `php_raw_url_decode`, node's `decodeURIComponent`.
 /// `None`: a `%` stands without digits. Borrowed where nothing is encoded, as it mostly is.
 fn url_decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if !text.contains(&b'%') {
+    if memchr(b'%', text).is_none() {
         return Some(Cow::Borrowed(text));
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);
