@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::format::{Pipeline, Tried, Undecodable, Wanted};
 use crate::pointer::Pointer;
 
-pub use kept::{Excerpt, Header, KeptSession};
+pub use kept::{Excerpt, Header, HeaderValue, Headers, KeptSession, Read};
 pub use life::Life;
 
 /// What stands under a key.

@@ -20,7 +20,7 @@ use crate::format::Undecodable;
 use crate::policy::Status;
 use crate::route::assignment::Standing;
 use crate::session::id::SessionId;
-use crate::stored::{Excerpt, KeptSession, Stored};
+use crate::stored::{Excerpt, KeptSession, Read, Stored};
 
 /// How far the request has come in the location that it is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -128,11 +128,18 @@ impl Context {
         }
     }
 
-    /// The decoded session as far as the plan wants it. None where none was found.
-    pub(super) fn session(&self, plan: &Plan) -> Option<Rc<Excerpt>> {
+    /// Hands on the decoded session as far as the plan wants it. None where none was found.
+    pub(super) fn with_session<T>(
+        &self,
+        plan: &Plan,
+        read: impl FnOnce(&Excerpt) -> T,
+    ) -> Option<T> {
         let result = self.result.borrow();
         let found = result.as_ref().filter(|result| result.status == Status::Found)?;
-        found.read(plan).ok().flatten()
+        let (kept, by) = (found.kept.clone()?, Rc::clone(&found.plan));
+        drop(result);
+        let excerpt = excerpt(&kept, &by, plan).ok().flatten()?;
+        Some(read(&excerpt))
     }
 
     /// Whether the outcome at hand is that of a lookup by this plan.
@@ -176,12 +183,20 @@ impl Context {
 
 impl LookedUp {
     /// What the plan wants of the session. `None`: it has ended, though it is stored.
-    pub(super) fn read(&self, plan: &Plan) -> Result<Option<Rc<Excerpt>>, Undecodable> {
-        let Some(kept) = &self.kept else { return Ok(None) };
-        let decode = |stored: &Stored| self.plan.decoder.decode(stored, plan.wanted());
-        let excerpt = kept.excerpt(plan.name(), decode)?;
-        Ok((!excerpt.session.is_over(time_of_day())).then_some(excerpt))
+    pub(super) fn read(&self, plan: &Plan) -> Result<Option<Read<'_>>, Undecodable> {
+        self.kept.as_ref().map_or(Ok(None), |kept| excerpt(kept, &self.plan, plan))
     }
+}
+
+/// What a plan wants of a session that was looked up `by` a plan. `None`: it has ended, though it is stored.
+fn excerpt<'k>(
+    kept: &'k KeptSession,
+    by: &Plan,
+    plan: &Plan,
+) -> Result<Option<Read<'k>>, Undecodable> {
+    let decode = |stored: &Stored| by.decoder.decode(stored, plan.wanted());
+    let excerpt = kept.excerpt(plan.name(), decode)?;
+    Ok((!excerpt.session.is_over(time_of_day())).then_some(excerpt))
 }
 
 /// The plan's key of an id. None: out of memory, what the digest cannot encode, or what no key of the store can be.

@@ -3,7 +3,6 @@
 
 use core::ffi::c_void;
 use core::ptr;
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use nginx_sys::{
@@ -101,16 +100,21 @@ pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t 
     }
     let Some(context) = Context::of(r) else { return DECLINED };
 
-    // Only conditions look at it.
-    let session = if plan.conditions.is_empty() { None } else { context.session(&plan) };
-    let session = session.as_ref().map(|excerpt| &excerpt.session.value);
-    let facts = Facts { r, plan: &plan, session };
-    match decide(context.status.get(), plan.on_error, &plan.conditions, &facts) {
+    let decided = |session: Option<&serde_json::Value>| {
+        let facts = Facts { r, plan: &plan, session };
+        decide(context.status.get(), plan.on_error, &plan.conditions, &facts)
+    };
+    // Only conditions look at the session.
+    let by_session = match plan.conditions.is_empty() {
+        true => None,
+        false => context.with_session(&plan, |read| decided(Some(&read.session.value))),
+    };
+    match by_session.unwrap_or_else(|| decided(None)) {
         Decision::Abstain => DECLINED,
         Decision::Admit => OK,
         Decision::Refuse { status, retry_after } => refuse(r, status, retry_after),
-        Decision::Login(login) => match facts.address(login) {
-            Some(address) => redirect_to_login(r, &address),
+        Decision::Login(login) => match login_address(r, &plan, login) {
+            Some(address) => redirect_to_login(r, address),
             None => INTERNAL,
         },
     }
@@ -122,12 +126,11 @@ pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_in
     let r = unsafe { Request::from_raw(r) };
     let Some(plan) = plan(r).filter(|_| r.is_main()) else { return DECLINED };
     let (Some(extension), Some(context)) = (&plan.touch, Context::of(r)) else { return DECLINED };
-    let Some(excerpt) = context.session(&plan).filter(|_| !context.touched.get()) else {
-        return DECLINED;
-    };
     let (left, server) =
         context.result.borrow().as_ref().map_or((None, None), |result| (result.ttl, result.server));
-    if let Some(life) = left.and_then(|left| extension.due(left, &excerpt.session.value)) {
+    let Some(left) = left.filter(|_| !context.touched.get()) else { return DECLINED };
+    let due = context.with_session(&plan, |read| extension.due(left, &read.session.value));
+    if let Some(life) = due.flatten() {
         context.touched.set(true);
         if let Some(client) = plan.store.as_ref().and_then(|store| store.client()) {
             if let Some(key) = &*context.key.borrow() {
@@ -411,12 +414,11 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
     context.progress.set(Progress::Settled);
     context.status.set(status);
     if status == Status::Found {
-        if let Some(excerpt) = context.session(plan) {
-            if inject(r, context, plan, &excerpt).is_none() {
-                return INTERNAL;
-            }
-            weigh(context, plan);
+        let injected = context.with_session(plan, |excerpt| inject(r, context, plan, excerpt));
+        if injected == Some(None) {
+            return INTERNAL;
         }
+        weigh(context, plan);
     }
     if plan.hide_cookie && hide_cookies(r, plan).is_none() {
         return INTERNAL;
@@ -527,8 +529,8 @@ impl policy::Request for Facts<'_> {
     }
 
     fn at_login(&self, login: &str) -> bool {
-        let address = self.address(login).unwrap_or_default();
-        at_login(&address, self.r.bytes(self.r.raw().headers_in.server), self.r.uri())
+        let address = login_address(self.r, self.plan, login).unwrap_or_default();
+        at_login(address, self.r.bytes(self.r.raw().headers_in.server), self.r.uri())
     }
 
     fn is_navigation(&self) -> bool {
@@ -548,17 +550,12 @@ impl policy::Request for Facts<'_> {
     }
 }
 
-impl Facts<'_> {
-    /// A login address with its variables filled in.
-    fn address(&self, login: &str) -> Option<Cow<'_, [u8]>> {
-        let index = self
-            .plan
-            .conditions
-            .iter()
-            .position(|condition| condition.login.as_deref() == Some(login))?;
-        let template = self.plan.requirements.get(index)?.login.as_ref()?;
-        template.evaluate(self.r).map(Cow::Borrowed)
-    }
+/// A login address with its variables filled in.
+fn login_address<'a>(r: Request, plan: &Plan, login: &str) -> Option<&'a [u8]> {
+    let by_login = |condition: &Condition| condition.login.as_deref() == Some(login);
+    let index = plan.conditions.iter().position(by_login)?;
+    let template = plan.requirements.get(index)?.login.as_ref()?;
+    template.evaluate(r)
 }
 
 fn refuse(r: Request, status: u16, retry_after: bool) -> ngx_int_t {

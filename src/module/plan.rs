@@ -30,7 +30,7 @@ use crate::session::cookie::Attributes;
 use crate::session::identity::Verifier;
 use crate::session::key::KeyForm;
 use crate::session::source::Source;
-use crate::stored::{Decoder, Header, Shape};
+use crate::stored::{Decoder, Header, HeaderValue, Headers, Shape};
 use crate::value;
 
 /// A location's plan.
@@ -461,8 +461,9 @@ impl Plan {
 
     /// The headers that come of a session, to be kept: one for each of the location's, none for those that come of
     /// anything else.
-    pub(super) fn session_headers(&self, session: &serde_json::Value) -> Vec<Header> {
-        let owned = |made: Made<'_>| Ok(made?.map(|value| value.into_owned().into_boxed_slice()));
+    pub(super) fn session_headers(&self, session: &serde_json::Value) -> Headers {
+        let owned =
+            |made: Made<'_>| -> Header { Ok(made?.map(|value| HeaderValue::from_slice(&value))) };
         let header = |(reading, index): &(Reading, usize)| {
             let header = self.header(*index);
             header

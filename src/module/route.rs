@@ -6,6 +6,7 @@ use super::plan::RouteRule;
 use super::request::Request;
 use crate::policy::Status;
 use crate::route::jvm_route;
+use crate::stored::Excerpt;
 
 /// The route of the request's session; none where there is none, or it is empty.
 pub(super) fn route_of(r: Request) -> Option<Vec<u8>> {
@@ -14,8 +15,10 @@ pub(super) fn route_of(r: Request) -> Option<Vec<u8>> {
     let route = match plan.route.as_ref()? {
         RouteRule::JvmRoute => jvm_route(context.id.borrow().as_ref()?.as_bytes())?.to_vec(),
         RouteRule::Value(reading) => {
-            let session = context.session(&plan)?;
-            reading.text(r, Some(&session.session.value))?.into_owned().into_bytes()
+            let text = |read: &Excerpt| {
+                Some(reading.text(r, Some(&read.session.value))?.into_owned().into_bytes())
+            };
+            context.with_session(&plan, text)??
         }
         RouteRule::Learn(_) => {
             let result = context.result.borrow();

@@ -23,7 +23,7 @@ use crate::login::return_to;
 use crate::policy::Status;
 use crate::session::key::key_digest;
 use crate::session::source::{mask, Source};
-use crate::stored::Stored;
+use crate::stored::{Excerpt, Stored};
 
 /// What a variable needs to be known before it has a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -196,7 +196,6 @@ unsafe extern "C" fn get_set(
     let r = unsafe { Request::from_raw(r) };
     let (context, plan) = (Context::of(r), handler::plan(r));
     let mut text = None;
-    let session = context.zip(plan.as_deref()).and_then(|(context, plan)| context.session(plan));
     if let Some(plan) = &plan {
         View { r, context, plan: Some(plan) }.warn_if_early("set");
         let of_this = plan.sets.iter().find_map(|(reading, index)| {
@@ -205,10 +204,12 @@ unsafe extern "C" fn get_set(
         });
         if let Some((reading, set)) = of_this {
             // Like headers, values stand only where a session was found.
-            let found =
-                session.as_ref().and_then(|read| reading.text(r, Some(&read.session.value)));
-            let default = || set.default.as_deref().map(Cow::Borrowed);
-            text = found.or_else(default).map(|text| text.into_owned().into_bytes());
+            let found = context.and_then(|context| {
+                let text =
+                    |read: &Excerpt| Some(reading.text(r, Some(&read.session.value))?.into_owned());
+                context.with_session(plan, text)?
+            });
+            text = found.or_else(|| set.default.clone()).map(String::into_bytes);
         }
     }
     // SAFETY: as above.
@@ -294,8 +295,8 @@ fn cache_status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 
 fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let plan = view.plan?;
-    let session = view.context?.session(plan)?;
-    plan.user.as_ref()?.text(&session.session.value).map(text)
+    let user = plan.user.as_ref()?;
+    view.context?.with_session(plan, |read| user.text(&read.session.value).map(text))?
 }
 
 fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -327,8 +328,8 @@ fn time<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn json<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let session = view.context?.session(view.plan?)?;
-    serde_json::to_vec(&session.session.value).ok().map(Cow::Owned)
+    let json = |read: &Excerpt| serde_json::to_vec(&read.session.value).ok().map(Cow::Owned);
+    view.context?.with_session(view.plan?, json)?
 }
 
 fn raw<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use memchr::memchr;
 use sha2::{Digest, Sha256};
 
+use crate::session::key::hex_digits;
 use crate::store::fetched::Fetched;
 
 /// What stands in the store: `10.0.0.11:8080 1764175000 1440`.
@@ -44,15 +45,12 @@ impl Keys {
 
     /// The key of a session's assignment. It does not tell the id.
     pub fn of(&self, id: &[u8]) -> Rc<[u8]> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut key: Rc<[u8]> = Rc::from(&*self.form);
         // Nobody shares it yet.
-        let hex = Rc::get_mut(&mut key).and_then(|key| key.last_chunk_mut::<{ 2 * DIGEST }>());
-        for (pair, byte) in
-            hex.into_iter().flat_map(|hex| hex.chunks_exact_mut(2)).zip(Sha256::digest(id))
-        {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
+        let room = Rc::get_mut(&mut key).and_then(|key| key.last_chunk_mut::<{ 2 * DIGEST }>());
+        let digest = Sha256::digest(id);
+        for (place, digit) in room.into_iter().flatten().zip(hex_digits(&digest)) {
+            *place = digit;
         }
         key
     }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::ops::Deref;
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -16,13 +17,14 @@ use crate::inject::Unsafe;
 #[derive(Debug)]
 pub struct KeptSession {
     stored: Stored,
-    excerpts: RefCell<Excerpts>,
+    /// That of the location which read it first, by its number: mostly the only one. It lies in place, and its headers in
+    /// it, since a session of the cache is seldom in the processor's: what counts is in how many places a request looks.
+    first: OnceCell<(usize, Excerpt)>,
+    /// Those of other locations.
+    others: RefCell<Vec<(usize, Rc<Excerpt>)>>,
     /// Something was read of it since that was asked last.
     grown: Cell<bool>,
 }
-
-/// By their locations, of which there is hardly ever more than one.
-type Excerpts = SmallVec<[(usize, Rc<Excerpt>); 1]>;
 
 /// What one location reads of a session.
 #[derive(Debug)]
@@ -30,11 +32,26 @@ pub struct Excerpt {
     /// The session, as far as the location wants it.
     pub session: Session,
     /// The headers that come of it, made once.
-    headers: OnceCell<Vec<Header>>,
+    headers: OnceCell<Headers>,
 }
 
+/// An excerpt, in place or shared.
+#[derive(Debug)]
+pub enum Read<'k> {
+    /// In the session that is kept.
+    InPlace(&'k Excerpt),
+    /// Beside it.
+    Shared(Rc<Excerpt>),
+}
+
+/// The headers of a location, in their order. Mostly there are few.
+pub type Headers = SmallVec<[Header; 1]>;
+
 /// A header that comes of a session: its value, none where it is to be absent, or why it may not be sent.
-pub type Header = Result<Option<Box<[u8]>>, Unsafe>;
+pub type Header = Result<Option<HeaderValue>, Unsafe>;
+
+/// Mostly an id, or a word.
+pub type HeaderValue = SmallVec<[u8; 24]>;
 
 /// So many locations have their excerpts of one session kept; others read it anew.
 const MOST_EXCERPTS: usize = 16;
@@ -42,7 +59,8 @@ const MOST_EXCERPTS: usize = 16;
 impl KeptSession {
     /// A session that nobody has read yet.
     pub fn new(stored: Stored) -> Self {
-        Self { stored, excerpts: RefCell::default(), grown: Cell::new(false) }
+        let (first, others, grown) = (OnceCell::new(), RefCell::default(), Cell::new(false));
+        Self { stored, first, others, grown }
     }
 
     /// What is stored.
@@ -52,13 +70,13 @@ impl KeptSession {
 
     /// The bytes that all of it holds on the heap.
     pub fn bytes(&self) -> usize {
-        let excerpts = self.excerpts.borrow();
-        let own = counted::<Self>() + stored_bytes(&self.stored);
-        let places = match excerpts.spilled() {
-            true => allocated(excerpts.capacity() * size_of::<(usize, Rc<Excerpt>)>()),
-            false => 0,
-        };
-        own + places + excerpts.iter().map(|(_, excerpt)| excerpt.bytes()).sum::<usize>()
+        let others = self.others.borrow();
+        let shared = |(_, excerpt): &(usize, Rc<Excerpt>)| counted::<Excerpt>() + excerpt.bytes();
+        counted::<Self>()
+            + stored_bytes(&self.stored)
+            + self.first.get().map_or(0, |(_, excerpt)| excerpt.bytes())
+            + places::<(usize, Rc<Excerpt>)>(others.capacity())
+            + others.iter().map(shared).sum::<usize>()
     }
 
     /// Whether it holds more bytes than when this was asked last.
@@ -71,15 +89,33 @@ impl KeptSession {
         &self,
         location: usize,
         read: impl FnOnce(&Stored) -> Result<Session, E>,
+    ) -> Result<Read<'_>, E> {
+        let read = || Ok(Excerpt { session: read(&self.stored)?, headers: OnceCell::new() });
+        let excerpt = match self.first.get() {
+            Some((of, excerpt)) if *of == location => excerpt,
+            Some(_) => return self.other(location, read).map(Read::Shared),
+            None => {
+                let excerpt = read()?;
+                self.grown.set(true);
+                &self.first.get_or_init(|| (location, excerpt)).1
+            }
+        };
+        Ok(Read::InPlace(excerpt))
+    }
+
+    fn other<E>(
+        &self,
+        location: usize,
+        read: impl FnOnce() -> Result<Excerpt, E>,
     ) -> Result<Rc<Excerpt>, E> {
-        let known = self.excerpts.borrow().iter().find(|(of, _)| *of == location).cloned();
+        let known = self.others.borrow().iter().find(|(of, _)| *of == location).cloned();
         if let Some((_, excerpt)) = known {
             return Ok(excerpt);
         }
-        let excerpt = Rc::new(Excerpt { session: read(&self.stored)?, headers: OnceCell::new() });
-        let mut excerpts = self.excerpts.borrow_mut();
-        if excerpts.len() < MOST_EXCERPTS {
-            excerpts.push((location, Rc::clone(&excerpt)));
+        let excerpt = Rc::new(read()?);
+        let mut others = self.others.borrow_mut();
+        if 1 + others.len() < MOST_EXCERPTS {
+            others.push((location, Rc::clone(&excerpt)));
             self.grown.set(true);
         }
         Ok(excerpt)
@@ -89,7 +125,7 @@ impl KeptSession {
     pub fn headers<'r>(
         &self,
         excerpt: &'r Excerpt,
-        make: impl FnOnce(&Value) -> Vec<Header>,
+        make: impl FnOnce(&Value) -> Headers,
     ) -> &'r [Header] {
         excerpt.headers.get_or_init(|| {
             self.grown.set(true);
@@ -98,15 +134,35 @@ impl KeptSession {
     }
 }
 
+impl Deref for Read<'_> {
+    type Target = Excerpt;
+
+    fn deref(&self) -> &Excerpt {
+        match self {
+            Self::InPlace(excerpt) => excerpt,
+            Self::Shared(excerpt) => excerpt,
+        }
+    }
+}
+
 impl Excerpt {
-    /// The bytes that it holds on the heap, itself included.
+    /// The bytes that it holds on the heap, itself not included.
     fn bytes(&self) -> usize {
         let headers = self.headers.get().map_or(0, |headers| {
             let values = headers.iter().filter_map(|header| header.as_ref().ok()?.as_ref());
-            allocated(headers.capacity() * size_of::<Header>())
-                + values.map(|value| allocated(value.len())).sum::<usize>()
+            let spilled = values.filter(|value| value.spilled());
+            places::<Header>(if headers.spilled() { headers.capacity() } else { 0 })
+                + spilled.map(|value| allocated(value.capacity())).sum::<usize>()
         });
-        counted::<Self>() + heap_bytes(&self.session.value) + headers
+        heap_bytes(&self.session.value) + headers
+    }
+}
+
+/// What an array of so many places takes.
+fn places<T>(capacity: usize) -> usize {
+    match capacity {
+        0 => 0,
+        _ => allocated(capacity * size_of::<T>()),
     }
 }
 
@@ -173,7 +229,9 @@ mod tests {
         let one = kept.excerpt(1, read(json!(1))).unwrap();
         let other = kept.excerpt(2, read(json!(2))).unwrap();
         let again = kept.excerpt(1, |_| Err(())).unwrap();
-        assert!(Rc::ptr_eq(&one, &again));
+        assert!(std::ptr::eq(&*one, &*again));
+        let other_again = kept.excerpt(2, |_| Err(())).unwrap();
+        assert!(std::ptr::eq(&*other, &*other_again));
         assert_eq!((&one.session.value, &other.session.value), (&json!(1), &json!(2)));
         assert_eq!(kept.excerpt(3, |_| Err("bad")).unwrap_err(), "bad");
         assert_eq!(kept.stored(), &Stored::Text(b"x".to_vec()));
@@ -186,7 +244,7 @@ mod tests {
             let excerpt = kept.excerpt(location, read(json!(location))).unwrap();
             assert_eq!(excerpt.session.value, json!(location));
         }
-        assert_eq!(kept.excerpts.borrow().len(), MOST_EXCERPTS);
+        assert_eq!(1 + kept.others.borrow().len(), MOST_EXCERPTS);
     }
 
     #[test]
@@ -195,10 +253,14 @@ mod tests {
         let excerpt = kept.excerpt(1, read(json!("u"))).unwrap();
         assert!(kept.has_grown() && !kept.has_grown());
         let before = kept.bytes();
-        let made = || vec![Ok(Some(vec![b'u'; 1000].into())), Ok(None), Err(Unsafe::Control)];
+        let made = || {
+            let long = HeaderValue::from_slice(&[b'u'; 1000]);
+            Headers::from_vec(vec![Ok(Some(long)), Ok(None), Err(Unsafe::Control)])
+        };
         assert_eq!(kept.headers(&excerpt, |_| made()), &made()[..]);
         assert!(kept.bytes() >= before + 1000);
-        assert_eq!(kept.headers(&excerpt, |_| Vec::new()).len(), 3);
+        assert_eq!(kept.headers(&excerpt, |_| Headers::new()).len(), 3);
+        assert!(kept.has_grown() && !kept.has_grown());
     }
 
     #[test]
