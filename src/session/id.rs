@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use smallvec::SmallVec;
+
 /// Which bytes an id is made of, and how many: what one framework makes, and no more.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IdRule {
@@ -65,7 +67,7 @@ impl IdRule {
         if self.marked && is_reserved(id) {
             return Err(Invalid::Reserved);
         }
-        Ok(SessionId(id.into()))
+        Ok(SessionId(SmallVec::from_slice(id)))
     }
 
     fn allows(&self, byte: u8) -> bool {
@@ -92,9 +94,9 @@ fn is_reserved(id: &[u8]) -> bool {
         || memchr::memmem::find(id, b"..").is_some()
 }
 
-/// An id that keeps to its rule: printable ASCII without blanks and braces.
+/// An id that keeps to its rule: printable ASCII without blanks and braces. In place, since hardly any is longer.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct SessionId(Box<[u8]>);
+pub struct SessionId(SmallVec<[u8; 48]>);
 
 impl SessionId {
     /// The id as it stands in a key.
