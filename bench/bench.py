@@ -26,7 +26,7 @@ from servers import HERE, Failure, Servers
 ROOT = HERE.parent
 FLOOR = "floor"
 FOREIGN_LIMIT = 0.10  # a sample during which others used more of the machine's CPU than this is disturbed
-ROUNDS_OF_A_START = 5
+ROUNDS_OF_A_START = 2
 MOST_COOKIES = 50000  # so many sessions wrk asks for, by chance where there are more
 
 
