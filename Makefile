@@ -64,12 +64,15 @@ demo: ## Install what is missing, build, log a user in, show what the backend go
 ONCE = t/00% t/auth.t t/live-% t/chaos.t t/cluster% t/express.t t/learn-apps.t t/learn-fleet.t t/memcached.t t/protocol.t \
     t/proxy.t t/sentinel%
 
+# Link-time optimisation takes a minute or two: one of the two modules that are tested has it.
+QUICK = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+
 test: ## All tests: the plain half, then the module in both nginxes
 	./deps.sh build test express live
 	t/live/install.sh
 	$(MAKE) --no-print-directory unit
 	SESSION_REDIS_LIVE=1 $(MAKE) --no-print-directory NGINX=system suite
-	$(MAKE) --no-print-directory NGINX=vendored suite TESTS="$(filter-out $(ONCE),$(wildcard t/*.t)) nginx-conf/"
+	$(QUICK) $(MAKE) --no-print-directory NGINX=vendored suite TESTS="$(filter-out $(ONCE),$(wildcard t/*.t)) nginx-conf/"
 
 unit: ## The plain half, without nginx
 	$(CARGO) test --quiet --no-default-features

@@ -122,7 +122,8 @@ def as_markdown(options, scenario, tables, left_out, chart):
         parts.append("Left out:\n\n" + "\n".join(f"- {html.escape(reason, quote=False)}" for reason in left_out))
     parts.append(
         f"CPU: time of the workers, all their threads, and of helpers (the Node service) per request, as the scheduler counts it; Redis is"
-        f" shown apart. {setting(scenario)} A single worker has a processor of its own, where there are several. The module verifies the signature of Express' cookie, the peers do not. Each sample"
+        f" shown apart. {setting(scenario)} A single worker has a processor of its own, where there are several. The module verifies the"
+        f" signature of Express' cookie, the peers do not. Each sample"
         f" ({options.seconds} s) stands beside one of the floor; a ratio is the median over the pairs, the quartiles say how far they"
         f" spread.{disturbance(tables)}"
     )
@@ -132,7 +133,7 @@ def as_markdown(options, scenario, tables, left_out, chart):
 def setting(scenario):
     """What all tables of a scenario have in common."""
     said = [AXES[axis](getattr(scenario, axis)[0]) for axis in ("sessions", "size", "workers") if len(getattr(scenario, axis)) == 1]
-    return ", ".join(said).capitalize() + ". Of more than 50 000 sessions so many, taken by chance, are asked for." * (max(scenario.sessions) > 50000)
+    return ", ".join(said).capitalize() + "." + " Of more than 50 000 sessions so many, taken by chance, are asked for." * (max(scenario.sessions) > 50000)
 
 
 def disturbance(tables):

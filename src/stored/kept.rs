@@ -121,7 +121,7 @@ impl KeptSession {
         Ok(excerpt)
     }
 
-    /// The headers of a excerpt of this session; `make` makes them where that was not done yet.
+    /// The headers of an excerpt of this session; `make` makes them where that was not done yet.
     pub fn headers<'r>(
         &self,
         excerpt: &'r Excerpt,
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_excerpt_weighs_what_it_holds() {
+    fn an_excerpt_weighs_what_it_holds() {
         let kept = KeptSession::new(Stored::Text(vec![0; 5_000]));
         assert!(kept.bytes() >= 5_000);
         let before = kept.bytes();
