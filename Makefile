@@ -28,7 +28,6 @@ endif
 TARGET = $(OUT)/target
 BUILD  = $(BUILD_ENV) $(CARGO) build --quiet --release --lib --target-dir $(TARGET) $(FEATURES)
 TEST_ENV = TEST_NGINX_BINARY=$(BINARY) TEST_NGINX_LOAD_MODULES=$(CURDIR)/$(SO)
-PROVE ?= prove
 
 .PHONY: all build demo test unit suite asan valgrind bench lint fuzz install deps clean help
 .DEFAULT_GOAL := all
@@ -78,7 +77,7 @@ unit: ## The plain half, without nginx
 	$(CARGO) test --quiet --no-default-features
 
 suite: build $(TOOL) ## The test suite in one nginx
-	$(TEST_ENV) $(PROVE) $(TESTS)
+	$(TEST_ENV) t/run.sh $(TESTS)
 
 TESTS ?= t/ nginx-conf/
 
