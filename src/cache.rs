@@ -9,11 +9,13 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use quick_cache::unsync::{self, DefaultLifecycle};
 use quick_cache::Weighter;
+use smallvec::SmallVec;
 
 use crate::store::fetched::Ttl;
 
@@ -115,15 +117,20 @@ pub struct Hit<V> {
 }
 
 /// The cache. Times are in ms of a clock that never goes back.
-pub struct Cache<V> {
-    entries: unsync::Cache<Rc<[u8]>, Entry<V>, ByBytes, RandomState>,
+pub struct Cache<V, S = RandomState> {
+    /// By the hashes of their keys. What is kept lies together, key and all, since hardly anything of it is in the
+    /// processor's cache when a request comes for it; of two keys with one hash only the later is kept.
+    entries: unsync::Cache<u64, Rc<Entry<V>>, ByBytes, BuildHasherDefault<Hashed>>,
+    keys: S,
     limits: Limits,
 }
 
 struct Entry<V> {
+    /// In place, since hardly any is longer.
+    key: SmallVec<[u8; 96]>,
     value: V,
     /// What the value held when it was weighed: the tables count on it.
-    bytes: usize,
+    bytes: Cell<usize>,
     origin: Origin,
     read: u64,
     /// Until when it is fresh.
@@ -135,28 +142,34 @@ struct Entry<V> {
 impl<V: Kept + Clone> Cache<V> {
     /// An empty cache.
     pub fn new(limits: Limits) -> Self {
+        Self::with_hasher(limits, RandomState::default())
+    }
+}
+
+impl<V: Kept + Clone, S: BuildHasher> Cache<V, S> {
+    fn with_hasher(limits: Limits, keys: S) -> Self {
         let expected = limits.size / EXPECTED;
-        let room = limits.size - expected / REMEMBERED * (size_of::<Entry<V>>() + IN_TABLES);
+        let room = limits.size - expected / REMEMBERED * IN_TABLES;
         let entries = unsync::Cache::with(
             expected,
             room as u64,
             ByBytes,
-            RandomState::default(),
+            BuildHasherDefault::default(),
             DefaultLifecycle::default(),
         );
-        Self { entries, limits }
+        Self { entries, keys, limits }
     }
 
     /// What is known of a key at `now`.
     pub fn fresh(&self, key: &[u8], now: u64) -> Option<Hit<V>> {
-        let entry = self.entries.get(key)?;
+        let entry = self.entries.get(&self.hash(key)).filter(|entry| *entry.key == *key)?;
         (now < entry.fresh && !entry.origin.is_lost()).then(|| entry.hit(now))
     }
 
     /// The session that a key held not longer than `stale=` ago, for want of a newer one. One that was changed or has
     /// ended since is not there.
     pub fn stale(&self, key: &[u8], now: u64) -> Option<Hit<V>> {
-        let entry = self.entries.peek(key)?;
+        let entry = self.entries.peek(&self.hash(key)).filter(|entry| *entry.key == *key)?;
         let old = entry.read.saturating_add(self.limits.stale);
         let until = entry.end.map_or(old, |end| end.min(old));
         (now < until && !entry.value.is_absent()).then(|| entry.hit(now))
@@ -165,7 +178,7 @@ impl<V: Kept + Clone> Cache<V> {
     /// Keeps what was read at `now`, and the life read with it. Whether it is kept at all.
     pub fn insert(
         &mut self,
-        key: &Rc<[u8]>,
+        key: &[u8],
         value: V,
         origin: &Origin,
         ttl: Option<Ttl>,
@@ -179,13 +192,24 @@ impl<V: Kept + Clone> Cache<V> {
         let fresh = now.saturating_add(valid);
         let fresh = end.map_or(fresh, |end| end.min(fresh));
         if fresh <= now {
-            self.entries.remove(key);
+            self.invalidate(key);
             return false;
         }
-        let bytes = value.bytes();
-        let entry = Entry { value, bytes, origin: origin.clone(), read: now, fresh, end };
-        self.entries.insert(Rc::clone(key), entry);
+        let entry = Entry {
+            key: SmallVec::from_slice(key),
+            bytes: Cell::new(value.bytes()),
+            value,
+            origin: origin.clone(),
+            read: now,
+            fresh,
+            end,
+        };
+        self.entries.insert(self.hash(key), Rc::new(entry));
         true
+    }
+
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.keys.hash_one(key)
     }
 
     fn valid(&self, absent: bool, origin: &Origin, ttl: Option<Ttl>) -> u64 {
@@ -199,14 +223,14 @@ impl<V: Kept + Clone> Cache<V> {
 
     /// The value of a key holds more bytes by now.
     pub fn weigh(&mut self, key: &[u8]) {
-        if let Some(mut entry) = self.entries.peek_mut(key) {
-            entry.bytes = entry.value.bytes();
+        if let Some(entry) = self.entries.peek_mut(&self.hash(key)) {
+            entry.bytes.set(entry.value.bytes());
         }
     }
 
-    /// A key has changed.
+    /// A key has changed. (One of the same hash then goes with it.)
     pub fn invalidate(&mut self, key: &[u8]) {
-        self.entries.remove(key);
+        self.entries.remove(&self.hash(key));
     }
 
     /// Everything has changed.
@@ -231,7 +255,7 @@ impl<V: Clone> Entry<V> {
     }
 }
 
-impl<V> fmt::Debug for Cache<V> {
+impl<V, S> fmt::Debug for Cache<V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("limits", &self.limits).finish_non_exhaustive()
     }
@@ -244,9 +268,9 @@ const EXPECTED: usize = 1024;
 /// places in the tables.
 const REMEMBERED: usize = 2;
 
-/// What an entry takes in the tables of the cache, apart from itself: its key's address, its neighbours in the list,
-/// and its place in the hash table with the room that this has to grow.
-const IN_TABLES: usize = 48;
+/// What an entry takes in the tables of the cache, apart from itself: its hash and address, its neighbours in the list, and
+/// its place in the hash table with the room that this has to grow.
+const IN_TABLES: usize = 56;
 
 /// The bytes that an allocation takes of the heap: `mimalloc` has four sizes to each power of two, and none between
 /// those that 16 divides.
@@ -259,11 +283,30 @@ pub fn allocated(size: usize) -> usize {
 #[derive(Debug, Clone)]
 struct ByBytes;
 
-impl<V> Weighter<Rc<[u8]>, Entry<V>> for ByBytes {
-    fn weight(&self, key: &Rc<[u8]>, entry: &Entry<V>) -> u64 {
+impl<V> Weighter<u64, Rc<Entry<V>>> for ByBytes {
+    fn weight(&self, _: &u64, entry: &Rc<Entry<V>>) -> u64 {
         const COUNTS: usize = 2 * size_of::<usize>();
-        let own = size_of::<Entry<V>>() + IN_TABLES + allocated(key.len() + COUNTS);
-        (own + entry.bytes) as u64
+        let key = if entry.key.spilled() { allocated(entry.key.capacity()) } else { 0 };
+        let own = IN_TABLES + allocated(size_of::<Entry<V>>() + COUNTS) + key;
+        (own + entry.bytes.get()) as u64
+    }
+}
+
+/// Hashes what is a hash already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -362,6 +405,25 @@ mod tests {
         cache.clear();
         assert!(cache.is_empty());
         assert_eq!(cache.stale(&key(0), 1), None);
+    }
+
+    #[test]
+    fn keys_of_one_hash_are_told_apart() {
+        /// Says the same of all keys.
+        #[derive(Default)]
+        struct Alike;
+        impl Hasher for Alike {
+            fn write(&mut self, _: &[u8]) {}
+            fn finish(&self) -> u64 {
+                1
+            }
+        }
+        let mut cache = Cache::with_hasher(LIMITS, BuildHasherDefault::<Alike>::default());
+        cache.insert(&key(1), session(1), &Origin::watched(), LONG, 0);
+        assert_eq!((cache.fresh(&key(2), 1), cache.stale(&key(2), 1)), (None, None));
+        cache.insert(&key(2), session(2), &Origin::watched(), LONG, 0);
+        assert_eq!(cache.fresh(&key(2), 1).map(|hit| hit.value), Some(session(2)));
+        assert_eq!((cache.fresh(&key(1), 1), cache.stale(&key(1), 1)), (None, None));
     }
 
     #[test]
