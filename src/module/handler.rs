@@ -55,8 +55,8 @@ pub(super) unsafe extern "C" fn post_read(r: *mut ngx_http_request_t) -> ngx_int
     strip(r)
 }
 
-/// PREACCESS, first: once more, since error redirects skip POST_READ, and since what another location
-/// has injected does not hold here.
+/// PREACCESS, first: once more after a redirect, since those of errors skip POST_READ, and where another location has
+/// injected what does not hold here.
 pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
     let r = unsafe { Request::from_raw(r) };
@@ -71,8 +71,12 @@ pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> n
         }
         context.progress.set(Progress::New);
     }
-    let kept = context.is_some_and(|context| context.trusted.get() && !context.injected.get());
-    let rc = if kept { DECLINED } else { strip(r) };
+    let injected = context.is_some_and(|context| context.injected.get());
+    let trusted = context.is_some_and(|context| context.trusted.get());
+    let rc = match injected || (r.raw().internal() != 0 && !trusted) {
+        true => strip(r),
+        false => DECLINED,
+    };
     match plan(r) {
         Some(plan) if rc == DECLINED && plan.early => session(r, &plan),
         _ => rc,
