@@ -270,7 +270,7 @@ const REMEMBERED: usize = 2;
 
 /// What an entry takes in the tables of the cache, apart from itself: its hash and address, its neighbours in the list, and
 /// its place in the hash table with the room that this has to grow.
-const IN_TABLES: usize = 56;
+const IN_TABLES: usize = 48;
 
 /// The bytes that an allocation takes of the heap: `mimalloc` has four sizes to each power of two, and none between
 /// those that 16 divides.

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod candidates;
 mod cipher;
 pub mod cookie;
 pub mod envelope;

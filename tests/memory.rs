@@ -94,6 +94,6 @@ fn a_full_cache_holds_what_it_may() {
     for (name, raw, pointers) in cases {
         let share = filled(&raw, pointers);
         // The tables' room to grow, which nobody has touched, is counted too.
-        assert!((0.85..1.15).contains(&share), "{name}: {share:.3} of the size");
+        assert!((0.88..1.12).contains(&share), "{name}: {share:.3} of the size");
     }
 }

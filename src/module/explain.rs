@@ -105,8 +105,9 @@ fn conclude(r: Request) -> ngx_int_t {
 
 fn identify(r: Request, plan: &Plan, report: &mut Report) -> Option<SessionId> {
     let mut found = None;
-    for_each_source(r, plan, |source, values, carried| {
-        found = report.identify(&source.to_string(), values, &plan.verifier, carried);
+    for_each_source(r, plan, |source, candidates, carried| {
+        let (source, values) = (source.to_string(), candidates.as_slice());
+        found = report.identify(&source, values, &plan.verifier, carried);
         found.is_none()
     })?;
     found

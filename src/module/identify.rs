@@ -3,9 +3,10 @@
 use super::event::time_of_day;
 use super::plan::Plan;
 use super::request::{Header, Request};
-use crate::session::cookie::{self, MAX_CANDIDATES};
+use crate::session::candidates::Candidates;
+use crate::session::cookie;
 use crate::session::id::{Invalid, SessionId};
-use crate::session::identity::{Choice, Pick};
+use crate::session::identity::Choice;
 use crate::session::scheme::Carried;
 use crate::session::source::{argument, path_parameter, Source};
 
@@ -18,51 +19,17 @@ pub(super) enum Identified {
     Valid(SessionId),
 }
 
-/// The values of one source, on the stack: there is hardly ever more than one. Of too many those are kept
-/// that the framework would look at: the first, or the last.
-struct Candidates<'a> {
-    values: [&'a [u8]; MAX_CANDIDATES],
-    count: usize,
-    pick: Pick,
-}
-
-impl<'a> Candidates<'a> {
-    fn new(pick: Pick) -> Self {
-        Self { values: [&[]; MAX_CANDIDATES], count: 0, pick }
-    }
-
-    fn push(&mut self, value: &'a [u8]) {
-        if let Some(place) = self.values.get_mut(self.count) {
-            *place = value;
-            self.count += 1;
-        } else if self.pick == Pick::Last {
-            self.values.rotate_left(1);
-            self.values[MAX_CANDIDATES - 1] = value;
-        }
-    }
-
-    fn extend(&mut self, value: Option<&'a [u8]>) {
-        if let Some(value) = value {
-            self.push(value);
-        }
-    }
-
-    fn as_slice(&self) -> &[&'a [u8]] {
-        &self.values[..self.count]
-    }
-}
-
 /// Looks through the sources in order until one gives a valid id. Of several cookies of one name that
 /// differ, those not chosen are taken out of the request, so that backend and edge see the same session.
 pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
     let mut outcome = Identified::None;
     let mut chosen = None;
-    for_each_source(r, plan, |source, values, carried| {
-        match plan.verifier.choose(values, carried) {
+    for_each_source(r, plan, |source, candidates, carried| {
+        match plan.verifier.choose(candidates.as_slice(), carried) {
             Choice::None => {}
             Choice::Invalid(reason) => outcome = Identified::Invalid(reason),
-            Choice::Valid { id, value, differ } => {
-                if let (true, Source::Cookie(name)) = (differ, source) {
+            Choice::Valid { id, value } => {
+                if let (true, Source::Cookie(name)) = (candidates.differ(), source) {
                     chosen = Some((name, value.to_vec()));
                 }
                 outcome = Identified::Valid(id);
@@ -72,7 +39,9 @@ pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
         true
     })?;
     if let Some((name, chosen)) = chosen {
-        rewrite_cookies(r, |other, value| other != name.as_bytes() || value == chosen.as_slice())?;
+        rewrite_cookies(r, |other, value| {
+            !cookie::is_alike(other, name.as_bytes()) || value == chosen.as_slice()
+        })?;
     }
     Some(outcome)
 }
@@ -82,18 +51,20 @@ pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
 pub(super) fn for_each_source<'p>(
     r: Request,
     plan: &'p Plan,
-    mut visit: impl FnMut(&'p Source, &[&[u8]], &Carried<'_>) -> bool,
+    mut visit: impl FnMut(&'p Source, &Candidates<'_>, &Carried<'_>) -> bool,
 ) -> Option<()> {
     for source in &plan.sources {
         let mut candidates = Candidates::new(plan.verifier.pick());
         let mut carried = Carried { name: "", beside: None, now: time_of_day() / 1000 };
         match &source.source {
             Source::Cookie(name) => {
-                cookie::values(r.cookies().map(Header::value), name.as_bytes(), &mut |value| {
-                    candidates.push(value);
+                cookie::values(cookie_lines(r), name.as_bytes(), &mut |is, value| {
+                    candidates.push_cookie(is, value);
                 });
+                let beside = plan.verifier.beside(name);
                 carried.name = name;
-                carried.beside = plan.verifier.beside(name).and_then(|name| first_cookie(r, &name));
+                carried.beside =
+                    beside.and_then(|name| cookie::first(cookie_lines(r), name.as_bytes()));
             }
             Source::Header(name) => candidates.extend(r.header(name.as_bytes())),
             Source::Arg(name) => candidates.extend(argument(r.original_args(), name.as_bytes())),
@@ -105,7 +76,7 @@ pub(super) fn for_each_source<'p>(
                 candidates.extend(Some(text).filter(|text| !text.is_empty()));
             }
         }
-        if !visit(&source.source, candidates.as_slice(), &carried) {
+        if !visit(&source.source, &candidates, &carried) {
             break;
         }
     }
@@ -116,7 +87,7 @@ pub(super) fn for_each_source<'p>(
 pub(super) fn hide_cookies(r: Request, plan: &Plan) -> Option<()> {
     rewrite_cookies(r, |name, _| {
         !plan.sources.iter().any(|source| {
-            matches!(&source.source, Source::Cookie(session) if session.as_bytes() == name)
+            matches!(&source.source, Source::Cookie(session) if cookie::is_alike(name, session.as_bytes()))
         })
     })
 }
@@ -134,12 +105,8 @@ pub(super) fn has_cookie(r: Request, mut matches: impl FnMut(&[u8]) -> bool) -> 
     found
 }
 
-fn first_cookie<'a>(r: Request, name: &str) -> Option<&'a [u8]> {
-    let mut first = None;
-    cookie::values(r.cookies().map(Header::value), name.as_bytes(), &mut |value| {
-        first.get_or_insert(value);
-    });
-    first
+fn cookie_lines<'a>(r: Request) -> impl Iterator<Item = &'a [u8]> {
+    r.cookies().map(Header::value)
 }
 
 fn rewrite_cookies(r: Request, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Option<()> {

@@ -1,8 +1,9 @@
 //! Cookies: the pairs of `Cookie` header lines, and the `Set-Cookie` that expires one.
 //!
 //! Pairs are read as servers read them, which is laxer than RFC 6265, section 4.2.1: whatever blanks stand
-//! around names and values are skipped, which is all that PHP and node's `cookie` skip together. So every
-//! cookie that a backend would see is seen here, and none that differs from the chosen one slips through.
+//! around names and values are skipped, which is all that PHP and node's `cookie` skip together. Some take
+//! names that differ for the same ([`is_alike`]). So every cookie that a backend would see is seen here, and
+//! none that differs from the chosen one slips through.
 
 #![forbid(unsafe_code)]
 
@@ -16,21 +17,88 @@ pub const MAX_CANDIDATES: usize = 8;
 /// The longest value that is looked at, in bytes.
 pub const MAX_VALUE: usize = 4096;
 
-/// Hands the values of the cookies called exactly `name` to `found`, in the order of the header lines.
+/// How a cookie's name agrees with the one that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// It is that name.
+    Same,
+    /// Some framework would read it as that name; see [`is_alike`].
+    Alike,
+}
+
+/// Hands the values of the cookies called `name`, or alike, to `found`, in the order of the header lines.
 ///
 /// Quotes around a value are part of it here: not every framework takes them off.
 pub fn values<'a>(
     lines: impl IntoIterator<Item = &'a [u8]>,
     name: &[u8],
-    found: &mut impl FnMut(&'a [u8]),
+    found: &mut impl FnMut(Name, &'a [u8]),
 ) {
     for segment in lines.into_iter().flat_map(segments) {
         // Looks at the name first, since most cookies of a request are others.
         let rest = segment.strip_prefix(name).map(trim_start);
         if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
-            found(trim_start(value));
+            found(Name::Same, trim_start(value));
+        } else if begins_alike(segment, name) {
+            if let Some((_, value)) = pair(segment).filter(|(other, _)| is_alike(other, name)) {
+                found(Name::Alike, value);
+            }
         }
     }
+}
+
+/// The value of the first cookie called exactly `name`.
+pub fn first<'a>(lines: impl IntoIterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
+    let mut first = None;
+    values(lines, name, &mut |is, value| {
+        if is == Name::Same {
+            first.get_or_insert(value);
+        }
+    });
+    first
+}
+
+/// Whether a framework may take the one name for the other: PHP makes `.`, blanks and a lone `[` in names `_`
+/// (`php_register_variable_ex` in main/php_variables.c), and what Python's `str.strip` takes off their ends is
+/// more than blanks.
+pub fn is_alike(other: &[u8], name: &[u8]) -> bool {
+    let (other, name) = (bare(other), bare(name));
+    let mut bytes = other.iter().zip(name);
+    other.len() == name.len() && bytes.all(|(other, byte)| folded(*other) == folded(*byte))
+}
+
+/// Whether it is worth a closer look.
+fn begins_alike(segment: &[u8], name: &[u8]) -> bool {
+    let first = |text| bare_start(text).first().copied().map(folded);
+    first(segment) == first(name)
+}
+
+fn folded(byte: u8) -> u8 {
+    match byte {
+        b'.' | b' ' | b'[' => b'_',
+        byte => byte,
+    }
+}
+
+/// Without what is not printable ASCII at its ends.
+fn bare(mut text: &[u8]) -> &[u8] {
+    while let [before @ .., last] = text {
+        if last.is_ascii_graphic() {
+            break;
+        }
+        text = before;
+    }
+    bare_start(text)
+}
+
+fn bare_start(mut text: &[u8]) -> &[u8] {
+    while let [first, after @ ..] = text {
+        if first.is_ascii_graphic() {
+            break;
+        }
+        text = after;
+    }
+    text
 }
 
 /// The pairs of a header line, name and value, in their order. What has no `=` is none.
@@ -222,9 +290,15 @@ mod tests {
 
     fn of<'a>(lines: &[&'a str], name: &str) -> Vec<&'a str> {
         let mut values = Vec::new();
-        super::values(lines.iter().map(|line| line.as_bytes()), name.as_bytes(), &mut |value| {
-            values.push(std::str::from_utf8(value).unwrap());
-        });
+        super::values(
+            lines.iter().map(|line| line.as_bytes()),
+            name.as_bytes(),
+            &mut |is, value| {
+                if is == Name::Same {
+                    values.push(std::str::from_utf8(value).unwrap());
+                }
+            },
+        );
         values
     }
 
@@ -253,6 +327,33 @@ mod tests {
         let line = "SID=1; sid2=2; xsid=3; x.sid=4; sid.x=5; sid[]=6; $sid=7; sid%00=8";
         assert_eq!(of(&[line], "sid"), Vec::<&str>::new());
         assert_eq!(of(&["a=sid=1; sid=2"], "sid"), ["2"]);
+    }
+
+    #[test]
+    fn names_that_backends_take_for_the_same() {
+        let alike = |other: &str, name: &str| is_alike(other.as_bytes(), name.as_bytes());
+        for other in [
+            "my.session",
+            "my session",
+            "my[session",
+            "my_session",
+            "\x1cmy_session\u{a0}",
+            "my_session\u{85}",
+        ] {
+            assert!(alike(other, "my_session"), "{other}");
+            let line = format!("x=1; {other}=b");
+            let mut found = Vec::new();
+            values([line.as_bytes()], b"my_session", &mut |is, value| found.push((is, value)));
+            let is = if other == "my_session" { Name::Same } else { Name::Alike };
+            assert_eq!(found, [(is, &b"b"[..])], "{other}");
+            assert_eq!(first([line.as_bytes()], b"my_session").is_some(), is == Name::Same);
+        }
+        for other in
+            ["my-session", "mysession", "my[session]", "my_session2", "My_session", "", "my_sessio"]
+        {
+            assert!(!alike(other, "my_session"), "{other}");
+        }
+        assert!(alike("connect_sid", "connect.sid"));
     }
 
     #[test]
@@ -347,19 +448,19 @@ mod tests {
     /// Cookie headers of the bytes that matter, and of any.
     fn line() -> impl Strategy<Value = Vec<u8>> {
         prop_oneof![
-            "[a-c;= \\t\"]{0,40}".prop_map(String::into_bytes),
+            "[a-c;= \\t\"._\\[]{0,40}".prop_map(String::into_bytes),
             proptest::collection::vec(any::<u8>(), 0..60),
         ]
     }
 
     proptest! {
         #[test]
-        fn values_are_the_pairs_of_that_name(line in line(), name in "[a-c]{1,2}") {
+        fn values_are_the_pairs_of_that_name(line in line(), name in "[a-c][a-c._]?") {
             let mut found = Vec::new();
-            values([line.as_slice()], name.as_bytes(), &mut |value| found.push(value));
-            let of_pairs: Vec<&[u8]> = pairs(&line)
-                .filter(|(other, _)| *other == name.as_bytes())
-                .map(|(_, value)| value)
+            values([line.as_slice()], name.as_bytes(), &mut |is, value| found.push((is, value)));
+            let of_pairs: Vec<(Name, &[u8])> = pairs(&line)
+                .filter(|(other, _)| is_alike(other, name.as_bytes()))
+                .map(|(other, value)| (if other == name.as_bytes() { Name::Same } else { Name::Alike }, value))
                 .collect();
             prop_assert_eq!(found, of_pairs);
         }

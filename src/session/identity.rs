@@ -49,8 +49,6 @@ pub enum Choice<'a> {
         id: SessionId,
         /// The value it was made of, as the request carries it.
         value: &'a [u8],
-        /// Whether another value differs from it.
-        differ: bool,
     },
 }
 
@@ -108,10 +106,7 @@ impl Verifier {
             };
             let Some(value) = candidates.get(index).copied() else { break };
             match self.verify(value, carried) {
-                Ok(id) => {
-                    let differ = candidates.iter().any(|other| *other != value);
-                    return Choice::Valid { id, value, differ };
-                }
+                Ok(id) => return Choice::Valid { id, value },
                 Err(reason) => {
                     refused.get_or_insert(reason);
                     if !matches!(reason, Invalid::Base64 | Invalid::Signature | Invalid::Unsigned) {
@@ -197,19 +192,16 @@ mod tests {
         Ok(id.as_str().to_owned())
     }
 
-    /// The id, the index of the candidate it was made of, and whether others differ.
-    fn choose(
-        identity: &Identity,
-        values: &[&str],
-    ) -> Result<(String, usize, bool), Option<Invalid>> {
+    /// The id, and the index of the candidate it was made of.
+    fn choose(identity: &Identity, values: &[&str]) -> Result<(String, usize), Option<Invalid>> {
         let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
         let verifier = identity.clone().verifier(Some(&secrets())).unwrap();
         match verifier.choose(&values, &CARRIED) {
             Choice::None => Err(None),
             Choice::Invalid(reason) => Err(Some(reason)),
-            Choice::Valid { id, value, differ } => {
+            Choice::Valid { id, value } => {
                 let index = values.iter().position(|other| *other == value).unwrap();
-                Ok((id.as_str().to_owned(), index, differ))
+                Ok((id.as_str().to_owned(), index))
             }
         }
     }
@@ -294,10 +286,10 @@ mod tests {
     fn of_several_the_one_that_the_framework_reads() {
         let last = Identity { pick: Pick::Last, ..PHP };
         assert_eq!(choose(&PHP, &[]), Err(None));
-        assert_eq!(choose(&PHP, &[ID]), Ok((ID.to_owned(), 0, false)));
-        assert_eq!(choose(&PHP, &[ID, ID]), Ok((ID.to_owned(), 0, false)));
-        assert_eq!(choose(&PHP, &[ID, OTHER]), Ok((ID.to_owned(), 0, true)));
-        assert_eq!(choose(&last, &[ID, OTHER]), Ok((OTHER.to_owned(), 1, true)));
+        assert_eq!(choose(&PHP, &[ID]), Ok((ID.to_owned(), 0)));
+        assert_eq!(choose(&PHP, &[ID, ID]), Ok((ID.to_owned(), 0)));
+        assert_eq!(choose(&PHP, &[ID, OTHER]), Ok((ID.to_owned(), 0)));
+        assert_eq!(choose(&last, &[ID, OTHER]), Ok((OTHER.to_owned(), 1)));
         assert_eq!(choose(&PHP, &["", ID]), Err(Some(Invalid::Short)));
         assert_eq!(choose(&PHP, &["bad!id$5vskci7gjubb3itrl3", ID]), Err(Some(Invalid::Alphabet)));
         assert_eq!(choose(&last, &[ID, "bad"]), Err(Some(Invalid::Short)));
@@ -307,7 +299,7 @@ mod tests {
     fn only_a_failing_signature_moves_on() {
         let express = express();
         let last = Identity { pick: Pick::Last, ..express.clone() };
-        let found = |index| Ok((SIGNED_ID.to_owned(), index, true));
+        let found = |index| Ok((SIGNED_ID.to_owned(), index));
         assert_eq!(choose(&express, &[FORGED, "unsigned", SIGNED]), found(2));
         assert_eq!(choose(&last, &[SIGNED, FORGED]), found(0));
         assert_eq!(choose(&express, &[FORGED, "unsigned"]), Err(Some(Invalid::Signature)));
@@ -321,7 +313,7 @@ mod tests {
         let last = Identity { pick: Pick::Last, ..express.clone() };
         let mut values = vec![FORGED; 7];
         values.push(SIGNED);
-        assert_eq!(choose(&express, &values), Ok((SIGNED_ID.to_owned(), 7, true)));
+        assert_eq!(choose(&express, &values), Ok((SIGNED_ID.to_owned(), 7)));
         values.insert(0, FORGED);
         assert_eq!(choose(&express, &values), Err(Some(Invalid::Signature)));
         values.reverse();

@@ -204,10 +204,11 @@ fn heap_bytes(value: &Value) -> usize {
             let each =
                 |(name, value): (&String, &Value)| allocated(name.capacity()) + heap_bytes(value);
             // At most seven of eight places are taken. An object that has grown has room for as many entries, one whose
-            // size was known for no more than it has: what lies between is wrong for both, but for neither by much.
+            // size was known, as most are, for no more than it has: what lies between is wrong for both, but for neither
+            // by much.
             let places = (members.len() * 8).div_ceil(7).next_power_of_two().max(4);
             let room = places - places.div_ceil(8);
-            allocated((members.len() + room) / 2 * ENTRY)
+            allocated((2 * members.len() + room) / 3 * ENTRY)
                 + allocated(places * PLACE + GROUP)
                 + members.iter().map(each).sum::<usize>()
         }
