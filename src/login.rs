@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+
 use crate::inject::percent_encode;
 
 /// The facts by which a browser that navigates is told from everything else.
@@ -64,6 +66,22 @@ pub fn at_login(login: &[u8], host: &[u8], path: &[u8]) -> bool {
         && decoded(login_path).eq(path.iter().copied())
 }
 
+/// An address as it may stand in a header: control bytes, which a variable may bring along, are percent-encoded, as
+/// browsers do it (WHATWG URL, section 1.3), and end no line.
+pub fn safe_address(address: &[u8]) -> Cow<'_, [u8]> {
+    if !address.iter().any(u8::is_ascii_control) {
+        return Cow::Borrowed(address);
+    }
+    let mut safe = Vec::with_capacity(address.len() + 2);
+    for &byte in address {
+        match byte.is_ascii_control() {
+            true => safe.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+            false => safe.push(byte),
+        }
+    }
+    Cow::Owned(safe)
+}
+
 /// The host of an absolute address, without user and port, and what follows it.
 fn split_host(address: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let after_scheme = match address.windows(3).position(|three| three == b"://") {
@@ -107,6 +125,13 @@ mod tests {
     use super::*;
 
     const HTML: &[u8] = b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+    #[test]
+    fn an_address_ends_no_line() {
+        assert!(matches!(safe_address("/login?n=/ä b".as_bytes()), Cow::Borrowed(_)));
+        let split = safe_address(b"/login?n=/a\r\nX-Evil: 1\0\x7f");
+        assert_eq!(&*split, b"/login?n=/a%0D%0AX-Evil: 1%00%7F");
+    }
 
     #[test]
     fn a_browser_that_navigates() {

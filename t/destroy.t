@@ -331,3 +331,64 @@ X-Hash: [0-9a-f]{16}
 --- suppress_stderr
 --- error_log
 session_redis_destroy without session_redis
+
+
+
+=== TEST 20: where cookies are hidden from the backend and the session is looked up first
+--- config
+    $TEST_NGINX_SESSION
+    session_redis_hide_cookie on;
+    session_redis_require @user;
+    location = /logout { session_redis_destroy; }
+    location / { $TEST_NGINX_PASS }
+--- request
+POST /logout
+--- more_headers eval
+$::alice
+--- error_code: 204
+--- left: bobby
+
+
+
+=== TEST 21: a subrequest is no logout
+--- config
+    $TEST_NGINX_SESSION
+    location = /logout { session_redis_destroy methods=GET; }
+    location / { auth_request /logout; return 204; }
+    location /page { auth_request /logout; $TEST_NGINX_PASS }
+--- request
+GET /page
+--- more_headers eval
+$::alice
+--- error_code: 403
+--- left: alice bobby
+
+
+
+=== TEST 22: no cache keeps what refuses a method or another site
+--- config
+    $TEST_NGINX_SESSION
+    location = /logout { session_redis_destroy; }
+--- request eval
+["GET /logout", "POST /logout"]
+--- more_headers eval
+["", "Sec-Fetch-Site: cross-site"]
+--- error_code eval
+[405, 403]
+--- response_headers eval
+[("Cache-Control: no-store") x 2]
+
+
+
+=== TEST 23: an address cannot end the line that it stands in
+--- config
+    $TEST_NGINX_SESSION
+    location /logout { session_redis_destroy redirect=/bye$uri; }
+--- request
+POST /logout%0d%0aX-Evil:%201
+--- more_headers eval
+$::alice
+--- error_code: 303
+--- response_headers
+! X-Evil
+--- raw_response_headers_like: Location: \S*/bye/logout%0D%0AX-Evil: 1\r

@@ -213,3 +213,19 @@ $::alice
     qr/^route             the id names no server$/m,
     qr/^route             the id names server "app1"$/m,
 ]
+
+
+
+=== TEST 7: not within another request, which would wait for it
+--- config
+    $TEST_NGINX_SESSION
+    location = /explain { session_redis_explain; }
+    location = /page.html { ssi on; }
+--- user_files
+>>> page.html
+[<!--#include virtual="/explain?1" --><!--#include virtual="/explain?2" -->] all of it
+--- request
+GET /page.html
+--- more_headers eval
+$::alice
+--- response_body_like: all of it

@@ -22,6 +22,7 @@ $redis->cmd('SET', 's:eight123', '{"id":8}');
 no_root_location();
 quiet_logs();
 $stage->check_lookups;
+$ENV{TEST_NGINX_REDIS} = $redis->port;
 $ENV{TEST_NGINX_SHOW} = 'session_redis_set_header X-User-Id /id; add_header X-Status $session_redis_status always;';
 
 run_tests();
@@ -395,3 +396,24 @@ GET /
 "Cookie: sid=$::alice; sid=$::bobby"
 --- response_body_like eval
 qr/^X-Seen: \[$::alice\]\[sid=$::alice\]$/m
+
+
+
+=== TEST 11: cookies whose names a backend takes for the same go with those that differ
+--- config
+    session_redis redis://127.0.0.1:$TEST_NGINX_REDIS;
+    session_redis_framework raw;
+    session_redis_cookie my_session;
+    session_redis_key "s:$session_redis_id";
+    session_redis_format json;
+    location / { $TEST_NGINX_SHOW $TEST_NGINX_PASS }
+    location /hidden { session_redis_hide_cookie on; $TEST_NGINX_PASS }
+--- request eval
+[("GET /") x 6, "GET /hidden"]
+--- more_headers eval
+my ($a, $b) = ("my_session=$::alice", $::bobby);
+["Cookie: my.session=$b; $a; x=1", "Cookie: $a; my session=$b; x=1", "Cookie: my[session=$b; $a; x=1", "Cookie: $a; my_session\xc2\xa0=$b; x=1",
+ "Cookie: $a; my-session=$b; x=1", "Cookie: " . CORE::join('; ', ($a) x 8, "my_session=$b", 'x=1'), "Cookie: my.session=$b; $a; x=1"]
+--- response_body_like eval
+my $only = qr/^Cookie: my_session=$::alice; x=1$/m;
+[($only) x 4, qr/^Cookie: my_session=$::alice; my-session=$::bobby; x=1$/m, qr/^Cookie: (?:my_session=$::alice; ){8}x=1$/m, qr/^Cookie: x=1$/m]

@@ -476,3 +476,55 @@ OPTIONS /
 Origin: http://a.example
 Access-Control-Request-Method: PUT
 --- error_code: 403
+
+
+
+=== TEST 29: under satisfy any nothing of a refusal is left where others admit
+--- config
+    satisfy any; auth_basic "x"; auth_basic_user_file ../html/passwords;
+    location / { $TEST_NGINX_SESSION session_redis_require /absent; $TEST_NGINX_PASS }
+    location /down { $TEST_NGINX_DOWN session_redis_require /absent; $TEST_NGINX_PASS }
+--- user_files
+>>> passwords
+ann:{PLAIN}pw
+--- request eval
+[("GET /", "GET /down") x 2]
+--- more_headers eval
+[("$::alice\nAuthorization: Basic YW5uOnB3") x 2, ($::alice) x 2]
+--- error_code eval
+[200, 200, 401, 401]
+--- response_headers eval
+[("! Cache-Control\n! Retry-After") x 2, "Cache-Control: no-store\n! Retry-After", "Cache-Control: no-store\nRetry-After: 1"]
+
+
+
+=== TEST 30: a refused error page says it once
+--- config
+    $TEST_NGINX_DOWN
+    session_redis_require @user;
+    error_page 503 /why;
+    location / { $TEST_NGINX_PASS }
+--- request
+GET /
+--- more_headers eval
+$::alice
+--- error_code: 503
+--- raw_response_headers_unlike: (?s)(?:Cache-Control|Retry-After).*(?:Cache-Control: no-store.*Cache-Control|Retry-After.*Retry-After)
+--- response_headers
+Cache-Control: no-store
+Retry-After: 1
+
+
+
+=== TEST 31: a login address cannot end the line that it stands in
+--- config
+    $TEST_NGINX_SESSION
+    location / { session_redis_require @user login=/login?next=$uri; $TEST_NGINX_PASS }
+--- request
+GET /a%0d%0aX-Evil:%201
+--- more_headers eval
+$::browser
+--- error_code: 302
+--- response_headers
+Location: /login?next=/a%0D%0AX-Evil: 1
+! X-Evil

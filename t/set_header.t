@@ -401,6 +401,54 @@ Cookie: sid=alice-0123456789ab
 --- more_headers eval
 ["Cookie: sid=alice-0123456789ab", "", "Cookie: sid=alice-0123456789ab", "Cookie: sid=alice-0123456789ab"]
 --- response_body_like eval
-["Cookie: sid", "GET /header", "X-V: 1001", '\A(?!.*Cookie)']
+["Cookie: sid", "GET /header", "X-V: 1001", qr{\A(?!.*Cookie)}s]
 --- lookups eval
 [0, 0, 1, 0]
+
+
+
+=== TEST 22: a hidden cookie is there again where the request goes on
+--- config
+    $TEST_NGINX_SESSION
+    session_redis_hide_cookie on;
+    session_redis_set_header X-V @user;
+    session_redis_require @user;
+    location /missing { try_files /none @app; }
+    location /broken  { error_page 502 504 = @app; proxy_pass http://127.0.0.1:1; }
+    location /several { error_page 502 504 = /missing; proxy_pass http://127.0.0.1:1; }
+    location = / { index page.html; }
+    location = /page.html { $TEST_NGINX_PASS }
+    location /shown   { error_page 502 504 = @shown; proxy_pass http://127.0.0.1:1; }
+    location @app     { $TEST_NGINX_PASS }
+    location @shown   { session_redis_hide_cookie off; $TEST_NGINX_PASS }
+--- user_files
+>>> page.html
+page
+--- request eval
+["GET /missing", "GET /broken", "GET /several", "GET /", "GET /shown"]
+--- more_headers eval
+["Cookie: sid=alice-0123456789ab", "Cookie: a=1\nCookie: sid=alice-0123456789ab\nCookie: b=2", ("Cookie: sid=alice-0123456789ab; b=2") x 2,
+ "Cookie: a=1\nCookie: sid=alice-0123456789ab\nCookie: b=2"]
+--- values eval
+[(1001) x 5]
+--- response_body_like eval
+[qr/\A(?!.*cookie)/si, qr/\A(?!.*sid=)(?=.*a=1).*b=2/s, qr/^Cookie: b=2$/m, qr/^Cookie: b=2$/m, qr/^Cookie: a=1(?:; |\nCookie: )sid=alice-0123456789ab(?:; |\nCookie: )b=2$/m]
+
+
+
+=== TEST 23: what a trusted front sends stays when the request goes on, but for what was set here
+--- config
+    $TEST_NGINX_SESSION
+    session_redis_trust_headers from 127.0.0.1;
+    location / { session_redis_set_header X-V @user; error_page 502 504 = @app; proxy_pass http://127.0.0.1:1; }
+    location @app { session_redis off; $TEST_NGINX_PASS }
+    location /other { session_redis_set_header X-Other @user; $TEST_NGINX_PASS }
+--- request
+GET /
+--- more_headers
+Cookie: sid=alice-0123456789ab
+X-Other: 7
+--- values eval
+[undef]
+--- response_body_like eval
+qr/^X-Other: 7$/m

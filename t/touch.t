@@ -19,6 +19,7 @@ my $nginx = start_nginx(log_level => 'info', server => <<"END");
     location /zero    { session_redis_touch 30m after=0; $ENV{TEST_NGINX_PASS} }
     location /must    { session_redis_touch 30m; session_redis_require /admin error=403; $ENV{TEST_NGINX_PASS} }
     location /header  { session_redis_touch 30m; session_redis_set_header X-User-Id \@user; $ENV{TEST_NGINX_PASS} }
+    location /any     { satisfy any; allow all; session_redis_touch 30m; session_redis_require /admin error=403; $ENV{TEST_NGINX_PASS} }
     location /denied  { session_redis_touch 30m; deny all; $ENV{TEST_NGINX_PASS} }
     location /later   { session_redis_set_header X-User-Id \@user; try_files /none /header; }
     location /tried   { session_redis_touch 30m; try_files /none /header; }
@@ -69,6 +70,8 @@ subtest 'only a request that may pass' => sub {
     is_about(life(100, '/must', code => 403), 100, 'refused by require');
     is_about(life(100, '/must', session => '{"id":1,"admin":true}'), 1800, 'passed');
     is_about(life(100, '/denied', code => 403), 100, 'refused by nginx');
+    is_about(life(100, '/any'), 100, 'refused by require, admitted by nginx');
+    is_about(life(100, '/any', session => '{"id":1,"admin":true}'), 1800, 'admitted by both');
     is_about(life(100, '/plain', cookie => 'Cookie: a=b'), 100, 'without a session');
 };
 

@@ -45,6 +45,16 @@ impl LocationConf {
     }
 }
 
+/// Refuses a request, which no cache may keep. `allow`: the methods that are not refused.
+pub(super) fn refuse(r: Request, status: u32, allow: Option<&str>) -> ngx_int_t {
+    let allow = allow.map(|methods| ("Allow", methods));
+    let mut headers = [("Cache-Control", "no-store")].into_iter().chain(allow);
+    match headers.all(|(name, value)| r.set_answer_header(name, value.as_bytes()).is_some()) {
+        true => status as ngx_int_t,
+        false => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
+    }
+}
+
 /// Leaves a request to `resume`, which is called when its lookup is done.
 pub(super) fn wait(r: Request, context: &Context, resume: Resume) -> ngx_int_t {
     let ticket = context.lookup.borrow();

@@ -5,7 +5,9 @@ use core::ptr::NonNull;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nginx_sys::ngx_str_t;
 use ngx::http::HttpModule;
+use smallvec::SmallVec;
 
 use super::client::Client;
 use super::event::time_of_day;
@@ -13,7 +15,7 @@ use super::held::Held;
 use super::lookup::{Query, Ticket};
 use super::plan::{KeyRule, Plan};
 use super::pool;
-use super::request::Request;
+use super::request::{Header, Request};
 use super::SessionRedis;
 use crate::cache::CacheStatus;
 use crate::format::Undecodable;
@@ -48,7 +50,12 @@ pub(super) struct Context {
     pub(super) result: RefCell<Option<LookedUp>>,
     /// The peer may send the headers that we would set.
     pub(super) trusted: Cell<bool>,
-    pub(super) injected: Cell<bool>,
+    /// The headers that were set, which hold in this location only.
+    pub(super) injected: RefCell<SmallVec<[Header; 2]>>,
+    /// The `Cookie` headers of a request some of whose cookies were hidden from this location's backend.
+    pub(super) hidden: RefCell<Option<Vec<ngx_str_t>>>,
+    /// Headers of the answer by which the request was refused, which another module may admit.
+    pub(super) refusal: RefCell<SmallVec<[Header; 2]>>,
     pub(super) touched: Cell<bool>,
     /// Whether a hash is asked for, or a string.
     pub(super) asks_hash: Cell<bool>,
@@ -89,7 +96,9 @@ impl Context {
             lookup: RefCell::new(None),
             result: RefCell::new(None),
             trusted: Cell::new(false),
-            injected: Cell::new(false),
+            injected: RefCell::default(),
+            hidden: RefCell::new(None),
+            refusal: RefCell::default(),
             touched: Cell::new(false),
             asks_hash: Cell::new(false),
             cached: Cell::new(None),
@@ -156,6 +165,13 @@ impl Context {
                 && result.plan.decoder == plan.decoder
                 && (result.plan.needs().ttl || !plan.needs().ttl)
         })
+    }
+
+    /// Whether a lookup has its answer, with which the request is to go on.
+    pub(super) fn is_resumed(&self) -> bool {
+        let is_answered =
+            |lookup: &Option<Ticket>| lookup.as_ref().is_some_and(|it| it.answer().is_some());
+        self.progress.get() == Progress::Waiting && is_answered(&self.lookup.borrow())
     }
 
     /// Asks the store. Whether the answer is there already.

@@ -10,7 +10,7 @@ use nginx_sys::{
 use ngx::http::HttpModuleLocationConf;
 
 use super::conf::{Destroy, IdSource, LocationConf};
-use super::content::{go_on, wait};
+use super::content::{go_on, refuse, wait};
 use super::context::{derive_key, Context};
 use super::handler;
 use super::identify::{identify, Identified};
@@ -62,14 +62,15 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
     };
     let Some(destroy) = conf.destroy.value() else { return INTERNAL };
 
+    // A subrequest has no lookup of its own.
+    if !r.is_main() {
+        return refuse(r, NGX_HTTP_FORBIDDEN, None);
+    }
     if r.method() & destroy.methods == 0 {
-        return match r.push_answer_header("Allow", destroy.allow.as_bytes()) {
-            Some(()) => NGX_HTTP_NOT_ALLOWED as ngx_int_t,
-            None => INTERNAL,
-        };
+        return refuse(r, NGX_HTTP_NOT_ALLOWED, Some(&destroy.allow));
     }
     if r.header(b"sec-fetch-site").is_some_and(|site| site.eq_ignore_ascii_case(b"cross-site")) {
-        return NGX_HTTP_FORBIDDEN as ngx_int_t;
+        return refuse(r, NGX_HTTP_FORBIDDEN, None);
     }
     // SAFETY: the request is live.
     let rc = unsafe { ngx_http_discard_request_body(r.as_ptr()) };
@@ -142,10 +143,10 @@ fn conclude(r: Request, context: &Context, plan: &Plan, destroy: &Destroy) -> ng
 
 /// The cookie is left alone: whoever tries again is still the one who logs out.
 fn unavailable(r: Request) -> ngx_int_t {
-    let headers = r
-        .push_answer_header("Cache-Control", b"no-store")
-        .and_then(|()| r.push_answer_header("Retry-After", b"1"));
-    headers.map_or(INTERNAL, |()| NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t)
+    match r.set_answer_header("Retry-After", b"1") {
+        Some(_) => refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE, None),
+        None => INTERNAL,
+    }
 }
 
 /// Expires the cookies; 204, or 303 to `redirect=`.
@@ -171,7 +172,7 @@ fn answer(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
 }
 
 fn answer_headers(r: Request, plan: &Plan) -> Option<()> {
-    r.push_answer_header("Cache-Control", b"no-store")?;
+    r.set_answer_header("Cache-Control", b"no-store")?;
     for name in &plan.logout_cookies {
         let cookie = plan.attributes.expire(name, r.is_https());
         r.push_answer_header("Set-Cookie", cookie.as_bytes())?;

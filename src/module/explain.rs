@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_http_discard_request_body, ngx_http_request_t, ngx_int_t, NGX_HTTP_GET, NGX_HTTP_HEAD,
-    NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_OK,
+    ngx_http_discard_request_body, ngx_http_request_t, ngx_int_t, NGX_HTTP_FORBIDDEN, NGX_HTTP_GET,
+    NGX_HTTP_HEAD, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_OK,
 };
 
-use super::content::{go_on, send, wait};
+use super::content::{go_on, refuse, send, wait};
 use super::context::{derive_key, Context};
 use super::event::time_of_day;
 use super::handler::{self, asks_again};
@@ -30,11 +30,12 @@ const INTERNAL: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
 pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: nginx calls content handlers with a live request.
     let r = unsafe { Request::from_raw(r) };
+    // A subrequest has no lookup of its own.
+    if !r.is_main() {
+        return refuse(r, NGX_HTTP_FORBIDDEN, None);
+    }
     if r.method() & (NGX_HTTP_GET | NGX_HTTP_HEAD) as usize == 0 {
-        return match r.push_answer_header("Allow", b"GET, HEAD") {
-            Some(()) => NGX_HTTP_NOT_ALLOWED as ngx_int_t,
-            None => INTERNAL,
-        };
+        return refuse(r, NGX_HTTP_NOT_ALLOWED, Some("GET, HEAD"));
     }
     // SAFETY: the request is live.
     let rc = unsafe { ngx_http_discard_request_body(r.as_ptr()) };
@@ -191,7 +192,7 @@ fn read(r: Request, plan: &Plan, stored: &Stored, standing: &Standing, report: &
 /// Text, or JSON for whoever asks for it.
 fn answer(r: Request, report: &Report) -> ngx_int_t {
     let json = argument(r.original_args(), b"format") == Some(b"json");
-    if r.push_answer_header("Cache-Control", b"no-store").is_none() {
+    if r.set_answer_header("Cache-Control", b"no-store").is_none() {
         return INTERNAL;
     }
     match json {

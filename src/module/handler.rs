@@ -55,8 +55,8 @@ pub(super) unsafe extern "C" fn post_read(r: *mut ngx_http_request_t) -> ngx_int
     strip(r)
 }
 
-/// PREACCESS, first: once more after a redirect, since those of errors skip POST_READ, and where another location has
-/// injected what does not hold here.
+/// PREACCESS, first: once more after a redirect, since those of errors skip POST_READ, and what another location has
+/// made of the request does not hold here.
 pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
     let r = unsafe { Request::from_raw(r) };
@@ -66,21 +66,35 @@ pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> n
     let context = Context::of(r);
     if let Some(context) = context {
         // With "session_redis_early" a lookup comes back to here.
-        if context.progress.get() == Progress::Waiting {
+        if context.is_resumed() {
             return plan(r).map_or(DECLINED, |plan| session(r, &plan));
         }
-        context.progress.set(Progress::New);
+        if take_back(r, context).is_none() {
+            return INTERNAL;
+        }
     }
-    let injected = context.is_some_and(|context| context.injected.get());
     let trusted = context.is_some_and(|context| context.trusted.get());
-    let rc = match injected || (r.raw().internal() != 0 && !trusted) {
-        true => strip(r),
-        false => DECLINED,
-    };
+    let rc = if r.raw().internal() != 0 && !trusted { strip(r) } else { DECLINED };
     match plan(r) {
         Some(plan) if rc == DECLINED && plan.early => session(r, &plan),
         _ => rc,
     }
+}
+
+/// What was made of the request in the location that it comes from.
+fn take_back(r: Request, context: &Context) -> Option<()> {
+    context.progress.set(Progress::New);
+    context.refusal.take();
+    // A lookup that nobody has come back from: nginx runs "post_action" for a client that is gone.
+    context.lookup.take();
+    if let Some(cookies) = context.hidden.take() {
+        r.set_cookies(&cookies)?;
+    }
+    let injected = context.injected.take();
+    if !injected.is_empty() {
+        r.remove_headers(|header| injected.contains(&header))?;
+    }
+    Some(())
 }
 
 /// PREACCESS, last: the store is asked after `limit_req` and `limit_conn` have protected it.
@@ -103,20 +117,10 @@ pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t 
         rc => return rc,
     }
     let Some(context) = Context::of(r) else { return DECLINED };
-
-    let decided = |session: Option<&serde_json::Value>| {
-        let facts = Facts { r, plan: &plan, session };
-        decide(context.status.get(), plan.on_error, &plan.conditions, &facts)
-    };
-    // Only conditions look at the session.
-    let by_session = match plan.conditions.is_empty() {
-        true => None,
-        false => context.with_session(&plan, |read| decided(Some(&read.session.value))),
-    };
-    match by_session.unwrap_or_else(|| decided(None)) {
+    match judgement(r, context, &plan) {
         Decision::Abstain => DECLINED,
         Decision::Admit => OK,
-        Decision::Refuse { status, retry_after } => refuse(r, status, retry_after),
+        Decision::Refuse { status, retry_after } => refuse(r, context, status, retry_after),
         Decision::Login(login) => match login_address(r, &plan, login) {
             Some(address) => redirect_to_login(r, address),
             None => INTERNAL,
@@ -124,12 +128,32 @@ pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t 
     }
 }
 
+/// Whether the request may pass, as far as its session goes.
+fn judgement<'p>(r: Request, context: &Context, plan: &'p Plan) -> Decision<'p> {
+    let decided = |session: Option<&serde_json::Value>| {
+        let facts = Facts { r, plan, session };
+        decide(context.status.get(), plan.on_error, &plan.conditions, &facts)
+    };
+    // Only conditions look at the session.
+    let by_session = match plan.conditions.is_empty() {
+        true => None,
+        false => context.with_session(plan, |read| decided(Some(&read.session.value))),
+    };
+    by_session.unwrap_or_else(|| decided(None))
+}
+
 /// PRECONTENT: a request that may pass extends the life of its session.
 pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
     let r = unsafe { Request::from_raw(r) };
     let Some(plan) = plan(r).filter(|_| r.is_main()) else { return DECLINED };
-    let (Some(extension), Some(context)) = (&plan.touch, Context::of(r)) else { return DECLINED };
+    let Some(context) = Context::of(r) else { return DECLINED };
+    // With "satisfy any" another module may have admitted what we have refused, or were not asked about.
+    context.refusal.take().into_iter().for_each(|header| r.withdraw(header));
+    let Some(extension) = &plan.touch else { return DECLINED };
+    if !matches!(judgement(r, context, &plan), Decision::Abstain | Decision::Admit) {
+        return DECLINED;
+    }
     let (left, server) =
         context.result.borrow().as_ref().map_or((None, None), |result| (result.ttl, result.server));
     let Some(left) = left.filter(|_| !context.touched.get()) else { return DECLINED };
@@ -424,7 +448,7 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
         }
         weigh(context, plan);
     }
-    if plan.hide_cookie && hide_cookies(r, plan).is_none() {
+    if plan.hide_cookie && hide_cookies(r, context, plan).is_none() {
         return INTERNAL;
     }
     DECLINED
@@ -481,8 +505,8 @@ fn push(
             if context.trusted.get() {
                 r.remove_headers(|other| other.name().eq_ignore_ascii_case(name.as_bytes()))?;
             }
-            r.push_header(&header.key, value)?;
-            context.injected.set(true);
+            let pushed = r.push_header(&header.key, value)?;
+            context.injected.borrow_mut().push(pushed);
         }
         Err(reason) => {
             ngx_log_error!(
@@ -562,16 +586,19 @@ fn login_address<'a>(r: Request, plan: &Plan, login: &str) -> Option<&'a [u8]> {
     template.evaluate(r)
 }
 
-fn refuse(r: Request, status: u16, retry_after: bool) -> ngx_int_t {
-    let mut answer = r.push_answer_header("Cache-Control", b"no-store");
-    if retry_after {
-        answer = answer.and_then(|()| r.push_answer_header("Retry-After", b"1"));
+fn refuse(r: Request, context: &Context, status: u16, retry_after: bool) -> ngx_int_t {
+    let retry_after = retry_after.then_some(("Retry-After", "1"));
+    for (name, value) in [("Cache-Control", "no-store")].into_iter().chain(retry_after) {
+        match r.set_answer_header(name, value.as_bytes()) {
+            Some(header) => context.refusal.borrow_mut().push(header),
+            None => return INTERNAL,
+        }
     }
-    answer.map_or(INTERNAL, |()| ngx_int_t::from(status as i16))
+    ngx_int_t::from(status as i16)
 }
 
 fn redirect_to_login(r: Request, address: &[u8]) -> ngx_int_t {
-    let answer =
-        r.push_answer_header("Cache-Control", b"no-store").and_then(|()| r.set_location(address));
+    let answer = r.set_answer_header("Cache-Control", b"no-store");
+    let answer = answer.and_then(|_| r.set_location(address));
     answer.map_or(INTERNAL, |()| NGX_HTTP_MOVED_TEMPORARILY as ngx_int_t)
 }

@@ -1,5 +1,6 @@
 //! The session id out of a request, by a location's plan.
 
+use super::context::Context;
 use super::event::time_of_day;
 use super::plan::Plan;
 use super::request::{Header, Request};
@@ -84,7 +85,8 @@ pub(super) fn for_each_source<'p>(
 }
 
 /// Takes the session cookies out of the request that goes to the backend.
-pub(super) fn hide_cookies(r: Request, plan: &Plan) -> Option<()> {
+pub(super) fn hide_cookies(r: Request, context: &Context, plan: &Plan) -> Option<()> {
+    context.hidden.replace(Some(r.cookies().map(Header::raw_value).collect()));
     rewrite_cookies(r, |name, _| {
         !plan.sources.iter().any(|source| {
             matches!(&source.source, Source::Cookie(session) if cookie::is_alike(name, session.as_bytes()))

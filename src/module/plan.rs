@@ -362,6 +362,9 @@ impl Plan {
                 no_hashes(framework),
             ));
         }
+        // What answers here itself has no backend to hide anything from.
+        let hide_cookie =
+            conf.hide_cookie.value().copied().unwrap_or(false) && conf.content().is_none();
         let own_needs = Needs {
             session: store.is_some()
                 && (!headers.is_empty()
@@ -369,7 +372,7 @@ impl Plan {
                     || !requirements.is_empty()
                     || touch.is_some()
                     || matches!(route, Some(RouteRule::Value(_) | RouteRule::Learn(_)))),
-            id: matches!(route, Some(RouteRule::JvmRoute)),
+            id: hide_cookie || matches!(route, Some(RouteRule::JvmRoute)),
             ttl: touch.is_some(),
         };
         let mut plan = Self {
@@ -393,7 +396,7 @@ impl Plan {
             requirements,
             touch,
             on_error: conf.on_error.value().copied(),
-            hide_cookie: conf.hide_cookie.value().copied().unwrap_or(false),
+            hide_cookie,
             early: conf.early.value().copied().unwrap_or(false),
             route,
             own_wanted: Wanted::Nothing,

@@ -4,14 +4,15 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
-    ngx_connection_t, ngx_http_complex_value, ngx_http_complex_value_t, ngx_http_core_loc_conf_t,
-    ngx_http_request_t, ngx_int_t, ngx_list_part_t, ngx_list_push, ngx_log_t, ngx_pool_t,
-    ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_OK,
+    ngx_connection_t, ngx_hash_key, ngx_http_complex_value, ngx_http_complex_value_t,
+    ngx_http_core_loc_conf_t, ngx_http_request_t, ngx_int_t, ngx_list_part_t, ngx_list_push,
+    ngx_log_t, ngx_pool_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_OK,
 };
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
 use super::conf::HeaderKey;
 use super::pool;
+use crate::login::safe_address;
 
 /// A request, for the time of one callback.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -291,20 +292,60 @@ impl Request {
     }
 
     /// Appends a header; `value` is copied.
-    pub(super) fn push_header(self, key: &HeaderKey, value: &[u8]) -> Option<()> {
-        let value = self.copy(&[value])?;
-        // SAFETY: the list is embedded in the live request; what is pushed is filled in at once. A key lives as long as
-        // the configuration, which a request keeps.
+    pub(super) fn push_header(self, key: &HeaderKey, value: &[u8]) -> Option<Header> {
+        let header = self.push_element(key, self.copy(&[value])?)?;
+        if key.name.as_bytes().eq_ignore_ascii_case(b"authorization") {
+            // SAFETY: the request is live, and the element lives as long.
+            unsafe { (*self.as_ptr()).headers_in.authorization = header.0.as_ptr() };
+        }
+        Some(header)
+    }
+
+    fn push_element(self, key: &HeaderKey, value: ngx_str_t) -> Option<Header> {
+        // SAFETY: the list is embedded in the live request; what is pushed is filled in at once. A key is static, or
+        // lives as long as the configuration, which a request keeps.
         unsafe {
             let list = &raw mut (*self.as_ptr()).headers_in.headers;
-            let element = NonNull::new(ngx_list_push(list).cast::<ngx_table_elt_t>())?.as_ptr();
-            element.write_bytes(0, 1);
-            (*element).hash = key.hash;
-            (*element).key = key.name;
-            (*element).lowcase_key = key.lowercase;
-            (*element).value = value;
-            if key.name.as_bytes().eq_ignore_ascii_case(b"authorization") {
-                (*self.as_ptr()).headers_in.authorization = element;
+            let element = NonNull::new(ngx_list_push(list).cast::<ngx_table_elt_t>())?;
+            element.as_ptr().write_bytes(0, 1);
+            (*element.as_ptr()).hash = key.hash;
+            (*element.as_ptr()).key = key.name;
+            (*element.as_ptr()).lowcase_key = key.lowercase;
+            (*element.as_ptr()).value = value;
+            Some(Header(element))
+        }
+    }
+
+    /// Puts these `Cookie` headers in the place of those that are there. The values are not copied.
+    pub(super) fn set_cookies(self, values: &[ngx_str_t]) -> Option<()> {
+        const NAME: &[u8] = b"Cookie";
+        const LOWERCASE: &[u8] = b"cookie";
+        self.remove_headers(|header| header.is_called(LOWERCASE))?;
+        let key = HeaderKey {
+            name: ngx_str_t { len: NAME.len(), data: NAME.as_ptr().cast_mut() },
+            lowercase: LOWERCASE.as_ptr().cast_mut(),
+            // SAFETY: it only reads the bytes.
+            hash: unsafe { ngx_hash_key(LOWERCASE.as_ptr().cast_mut(), LOWERCASE.len()) },
+        };
+        for value in values {
+            let element = self.push_element(&key, *value)?.0.as_ptr();
+            // SAFETY: the request is live and no reference into `headers_in` is held; `remove_headers` has left no
+            // other cookie. The array is there where the client has sent one, as whoever has values knows.
+            unsafe {
+                let headers_in = &raw mut (*self.as_ptr()).headers_in;
+                #[cfg(not(nginx_1_23))]
+                {
+                    let place = nginx_sys::ngx_array_push(&raw mut (*headers_in).cookies);
+                    *NonNull::new(place.cast::<*mut ngx_table_elt_t>())?.as_ptr() = element;
+                }
+                #[cfg(nginx_1_23)]
+                {
+                    let mut link = &raw mut (*headers_in).cookie;
+                    while !(*link).is_null() {
+                        link = &raw mut (**link).next;
+                    }
+                    *link = element;
+                }
             }
         }
         Some(())
@@ -319,36 +360,48 @@ impl Request {
     }
 
     /// Adds a header to the answer.
-    pub(super) fn push_answer_header(self, name: &'static str, value: &[u8]) -> Option<()> {
+    pub(super) fn push_answer_header(self, name: &'static str, value: &[u8]) -> Option<Header> {
         let value = self.copy(&[value])?;
         // SAFETY: the list is embedded in the live request; `name` is static and never written.
         unsafe {
             let list = &raw mut (*self.as_ptr()).headers_out.headers;
-            let element = NonNull::new(ngx_list_push(list).cast::<ngx_table_elt_t>())?.as_ptr();
-            element.write_bytes(0, 1);
-            (*element).hash = 1;
-            (*element).key = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
-            (*element).value = value;
+            let element = NonNull::new(ngx_list_push(list).cast::<ngx_table_elt_t>())?;
+            element.as_ptr().write_bytes(0, 1);
+            (*element.as_ptr()).hash = 1;
+            (*element.as_ptr()).key = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
+            (*element.as_ptr()).value = value;
+            Some(Header(element))
         }
-        Some(())
+    }
+
+    /// As `push_answer_header`, in the place of one that is there already: an error page may be refused itself.
+    pub(super) fn set_answer_header(self, name: &'static str, value: &[u8]) -> Option<Header> {
+        // SAFETY: the list is embedded in the live request.
+        let part = unsafe { &raw const (*self.as_ptr()).headers_out.headers.part };
+        let mut headers = Headers { part, index: 0 };
+        match headers.find(|header| header.is_sent() && header.is_called(name.as_bytes())) {
+            Some(header) => self.replace_value(header, value).map(|()| header),
+            None => self.push_answer_header(name, value),
+        }
+    }
+
+    /// A header of the answer is not sent.
+    pub(super) fn withdraw(self, header: Header) {
+        // SAFETY: the element lives as long as the request, and no reference to it is held.
+        unsafe { (*header.0.as_ptr()).hash = 0 };
     }
 
     /// Sets where the answer sends the client.
     pub(super) fn set_location(self, address: &[u8]) -> Option<()> {
-        self.push_answer_header("Location", address)?;
-        // SAFETY: the list is embedded in the live request; its last element is the one just pushed.
-        unsafe {
-            let headers_out = &raw mut (*self.as_ptr()).headers_out;
-            let part = (*headers_out).headers.last;
-            let element = (*part).elts.cast::<ngx_table_elt_t>().add((*part).nelts - 1);
-            (*headers_out).location = element;
-        }
+        let header = self.push_answer_header("Location", &safe_address(address))?;
+        // SAFETY: the request is live, and the element lives as long.
+        unsafe { (*self.as_ptr()).headers_out.location = header.0.as_ptr() };
         Some(())
     }
 }
 
-/// One request header, as long as its request lives and the list is not changed.
-#[derive(Clone, Copy)]
+/// One header, as long as its request lives; one that is taken out of the request is there no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header(NonNull<ngx_table_elt_t>);
 
 impl Header {
@@ -365,6 +418,18 @@ impl Header {
     pub(super) fn value<'a>(self) -> &'a [u8] {
         // SAFETY: as above.
         unsafe { (*self.0.as_ptr()).value.as_bytes_unbound() }
+    }
+
+    /// The value as nginx has it.
+    pub(super) fn raw_value(self) -> ngx_str_t {
+        // SAFETY: as above.
+        unsafe { (*self.0.as_ptr()).value }
+    }
+
+    /// Whether a header of an answer is not withdrawn.
+    fn is_sent(self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.0.as_ptr()).hash != 0 }
     }
 }
 

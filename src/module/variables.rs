@@ -355,7 +355,7 @@ fn back<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn no_cache<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let injected = view.context.is_some_and(|context| context.injected.get());
+    let injected = view.context.is_some_and(|context| !context.injected.borrow().is_empty());
     Some(Cow::Borrowed(if injected { b"1" } else { b"" }))
 }
 
