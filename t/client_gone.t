@@ -121,14 +121,14 @@ subtest 'gone by a reset, in the middle of a body, while a session is ended or e
     is($nginx->quit, 0, 'nothing is left open');
 };
 
-subtest 'nginx goes on without its client' => sub {
-    my $store  = fake_redis(on => { GET => [{ delay => 0.3 }, bulk(session_of(1))], DEL => [{ delay => 0.3 }, ":1\r\n"] });
-    my $after = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 10, Blocking => 0);
-    my $nginx = session_nginx(url => $store->url, store => 'timeout 5s;', server => <<~"    END");
-        post_action \@after;
-        location \@after { session_redis off; proxy_pass http://127.0.0.1:@{[$after->sockport]}; }
-        END
-    for my $bytes (request('/need', 1), request_bytes('/logout', method => 'POST', headers => [cookie(1)])) {
+for my $bytes (request('/need', 1), request_bytes('/logout', method => 'POST', headers => [cookie(1)])) {
+    subtest 'nginx goes on without its client' => sub {
+        my $store = fake_redis(on => { GET => [{ delay => 0.3 }, bulk(session_of(1))], DEL => [{ delay => 0.3 }, ":1\r\n"] });
+        my $after = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 10, Blocking => 0);
+        my $nginx = session_nginx(url => $store->url, store => 'timeout 5s;', server => <<~"        END");
+            post_action \@after;
+            location \@after { session_redis off; proxy_pass http://127.0.0.1:@{[$after->sockport]}; }
+            END
         my $client = open_connection($nginx->port);
         syswrite $client, $bytes;
         sleep 0.1;
@@ -137,12 +137,8 @@ subtest 'nginx goes on without its client' => sub {
         # It has no answer yet when the store has.
         sleep 0.5;
         is($after->accept, undef, 'once');
-        syswrite $asked, "HTTP/1.0 200 OK\r\n\r\n";
-        close $asked;
-        sleep 0.1;
-        is($after->accept, undef, 'and that is the end of it');
-    }
-    is(scalar lines_like($nginx, qr/\[(?:alert|crit|emerg)\]/), 0, 'no alert');
-};
+        is(scalar lines_like($nginx, qr/\[(?:alert|crit|emerg)\]/), 0, 'no alert');
+    };
+}
 
 done_testing();
