@@ -15,8 +15,10 @@ pub enum Life {
     Idle {
         /// When it was last used, in Unix ms.
         last: Pointer,
-        /// How long it may be unused, in seconds; negative: for ever.
+        /// How long it may be unused, in seconds.
         max: Pointer,
+        /// Where that is less than this, for ever.
+        least: u64,
     },
     /// It has ended where this is not true.
     Valid {
@@ -52,9 +54,9 @@ impl Life {
     /// When a session ends, in Unix ms; 0: it has. `None`: it says nothing that could be understood.
     pub fn end(&self, session: &Value) -> Option<u64> {
         match self {
-            Self::Idle { last, max } => {
+            Self::Idle { last, max, least } => {
                 let (last, max) = (whole(last, session)?, whole(max, session)?);
-                let max = u64::try_from(max).ok()?;
+                let max = u64::try_from(max).ok().filter(|max| max >= least)?;
                 Some(u64::try_from(last).ok()?.saturating_add(max.saturating_mul(1000)))
             }
             Self::Valid { at } => match at.select(session) {
@@ -83,7 +85,7 @@ impl Life {
     /// What must be decoded of a session for [`Life::end`].
     pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
         let (one, other) = match self {
-            Self::Idle { last, max } => (last, Some(max)),
+            Self::Idle { last, max, .. } => (last, Some(max)),
             Self::Valid { at }
             | Self::Over { at }
             | Self::Date { at }
@@ -115,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_time_of_no_use() {
-        let life = Life::Idle { last: at("/last"), max: at("/max") };
+        let life = Life::Idle { last: at("/last"), max: at("/max"), least: 0 };
         let end = |last: Value, max: Value| life.end(&json!({ "last": last, "max": max }));
         assert_eq!(end(json!(1_709_212_500_456_i64), json!(1800)), Some(1_709_214_300_456));
         assert_eq!(end(json!("1000"), json!("1")), Some(2000));
