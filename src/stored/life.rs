@@ -6,6 +6,7 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::OffsetDateTime;
 
+use crate::format::entry_end;
 use crate::pointer::{Pointer, Selected};
 
 /// One sign of a session's end.
@@ -45,6 +46,8 @@ pub enum Life {
         /// .NET's ticks: units of 100 ns since the year 1, in UTC.
         at: Pointer,
     },
+    /// It ends with the entry of Rails' cache that it is in.
+    Entry,
 }
 
 /// The Unix epoch in ticks.
@@ -79,20 +82,30 @@ impl Life {
                 let ticks = whole(at, session).filter(|ticks| *ticks >= 0)?;
                 Some(u64::try_from((ticks - EPOCH_TICKS) / 10_000).unwrap_or(0))
             }
+            Self::Entry => None,
+        }
+    }
+
+    /// When that ends, in Unix ms, which the session `stored` is in; `None`: it says nothing.
+    pub fn end_around(&self, stored: &[u8]) -> Option<u64> {
+        match self {
+            Self::Entry => entry_end(stored),
+            _ => None,
         }
     }
 
     /// What must be decoded of a session for [`Life::end`].
     pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
         let (one, other) = match self {
-            Self::Idle { last, max, .. } => (last, Some(max)),
+            Self::Idle { last, max, .. } => (Some(last), Some(max)),
             Self::Valid { at }
             | Self::Over { at }
             | Self::Date { at }
             | Self::Millis { at }
-            | Self::Ticks { at } => (at, None),
+            | Self::Ticks { at } => (Some(at), None),
+            Self::Entry => (None, None),
         };
-        std::iter::once(one).chain(other)
+        one.into_iter().chain(other)
     }
 }
 
