@@ -216,6 +216,8 @@ impl<V: Kept + Clone, S: BuildHasher> Cache<V, S> {
         match (absent, origin.is_watched()) {
             (true, false) => 0,
             (true, true) => self.limits.negative.unwrap_or(NEGATIVE_WATCHED),
+            // It ended between the two questions.
+            (false, _) if ttl == Some(Ttl::Missing) => 0,
             (false, true) if ttl.is_some() => self.limits.valid.unwrap_or(VALID_WATCHED),
             (false, _) => self.limits.valid.unwrap_or(VALID_UNWATCHED),
         }
@@ -366,6 +368,16 @@ mod tests {
             );
             assert_eq!(cache.fresh(&key(1), 1_000 + valid), None, "{limits:?} {origin:?} {ttl:?}");
             assert_eq!(cache.fresh(&key(2), 1_000), None);
+        }
+    }
+
+    #[test]
+    fn a_session_that_ended_while_it_was_read_is_not_kept() {
+        for origin in [Origin::watched(), Origin::default()] {
+            let mut cache = Cache::new(Limits { valid: Some(90_000), ..LIMITS });
+            cache.insert(&key(1), session(1), &origin, LONG, 0);
+            assert!(!cache.insert(&key(1), session(2), &origin, Some(Ttl::Missing), 0));
+            assert_eq!((cache.fresh(&key(1), 0), cache.stale(&key(1), 0)), (None, None));
         }
     }
 

@@ -39,6 +39,7 @@ use crate::config::{unknown, ConfigError};
 use crate::session::envelope::Encrypter;
 use crate::session::secrets::Secrets;
 
+pub use marshal::entry_end;
 pub use tried::{Outcome, Tried};
 pub use wanted::Wanted;
 

@@ -87,8 +87,15 @@ impl Decoder {
                 let raw = field.map_or(&[][..], |(_, raw)| raw);
                 Session { value: self.format.decode(raw, wanted)?, end: self.end(&texts(fields)) }
             }
-            (Stored::Hash(fields), _) => self.session(self.format.decode_hash(fields, wanted)?),
-            (Stored::Text(raw), _) => self.session(self.format.decode(raw, wanted)?),
+            (Stored::Hash(fields), _) => {
+                let value = self.format.decode_hash(fields, wanted)?;
+                Session { end: self.end(&value), value }
+            }
+            (Stored::Text(raw), _) => {
+                let value = self.format.decode(raw, wanted)?;
+                let around = self.life.iter().filter_map(|life| life.end_around(raw));
+                Session { end: around.chain(self.end(&value)).min(), value }
+            }
         })
     }
 
@@ -116,10 +123,6 @@ impl Decoder {
     /// What must be decoded for a session's life to be judged.
     pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
         self.life.iter().flat_map(Life::pointers)
-    }
-
-    fn session(&self, value: Value) -> Session {
-        Session { end: self.end(&value), value }
     }
 
     fn end(&self, value: &Value) -> Option<u64> {
@@ -165,6 +168,18 @@ mod tests {
         assert_eq!(read(Vec::new()), Session { value: json!({"a": 1, "ok": false}), end: None });
         assert_eq!(read(valid("/ok")).end, Some(0));
         assert!(read(valid("/ok")).is_over(1) && !read(Vec::new()).is_over(u64::MAX));
+    }
+
+    #[test]
+    fn what_a_session_is_in_may_end() {
+        let format = Pipeline::parse(&["marshal"]).unwrap();
+        let decoder = Decoder { shape: Shape::Text, format, life: vec![Life::Entry] };
+        assert_eq!(decoder.pointers().count(), 0);
+        let end = |expires: f64| {
+            let entry = [b"\0\x11\x01", &expires.to_le_bytes()[..], b"\xff\xff\xff\xff\x04\x08{\0"];
+            decoder.decode(&Stored::Text(entry.concat()), &Wanted::Nothing).unwrap().end
+        };
+        assert_eq!((end(1.5), end(-1.0)), (Some(1500), None));
     }
 
     #[test]

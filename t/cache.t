@@ -178,11 +178,16 @@ subtest 'a connection that is dead without a sign' => sub {
     soon($nginx, 1, 'after', 'and seen again');
 };
 
+# A location that takes what is stale where the store fails.
+sub stale_location () {
+    return 'location /stale { session_redis_require @user; session_redis_on_error stale;
+        session_redis_set_header X-User @user; proxy_pass http://127.0.0.1:' . StoreTest::backend() . '; }';
+}
+
 subtest 'a store that fails' => sub {
     my $redis = start_redis();
     put_sessions($redis, 1, 2);
-    my $nginx = cached_nginx($redis, store => 'cache 1m stale=30s;', server => 'location /stale { session_redis_require @user; session_redis_on_error stale;
-        session_redis_set_header X-User @user; proxy_pass http://127.0.0.1:' . StoreTest::backend() . '; }');
+    my $nginx = cached_nginx($redis, store => 'cache 1m stale=30s;', server => stale_location());
     is(seen($nginx, 1), 'u1 MISS', 'read');
     is(seen($nginx, 2), 'u2 MISS', 'read');
     $redis->cmd('DEL', key(2));
@@ -216,6 +221,25 @@ subtest 'servers that do not tell' => sub {
         is(seen($nginx, 1), 'u1 MISS', "$what: for a second");
     }
 };
+
+my %places = (
+    'another type'     => sub ($redis) { $redis->cmd('DEL', key(1)); $redis->cmd('LPUSH', key(1), 'x') },
+    'more than can be' => sub ($redis) { set($redis, 1, 'x' x 2000) },
+);
+for my $what (sort keys %places) {
+    subtest "$what in the place of a session" => sub {
+        # It does not tell.
+        my $redis = start_redis(users => ['user default on nopass ~* +@all -client']);
+        put_sessions($redis, 1, 1);
+        my $nginx = cached_nginx($redis, store => 'cache 1m valid=200ms stale=30s; max_size 1k;', server => stale_location());
+        is(seen($nginx, 1), 'u1 MISS', 'read');
+        $places{$what}->($redis);
+        wait_for(sub { header(get($nginx, '/need', 1), 'X-Status') eq 'undecodable' }, what => 'that to be seen');
+        $redis->down;
+        wait_for(sub { get($nginx, '/need', 2)->{code} == 503 }, what => 'the loss to be noticed');
+        like(seen($nginx, 1, '/stale'), qr/\A503 /, 'what was there before does not stand in');
+    };
+}
 
 subtest 'how long it is kept' => sub {
     my $redis = start_redis();

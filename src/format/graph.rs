@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use super::{text, Reason, Wanted, MAX_DEPTH};
 
 /// How many nodes and bytes of text may be made again because they stand in several places: each such place
-/// copies them, and copies of copies grow without end in what a hostile session holds.
+/// copies them, and copies of copies grow without end in what a hostile session holds. What is not wanted of a
+/// container counts, too: it is gone through.
 const MAX_COPIED: usize = 256 * 1024;
 
 /// A node's number in its graph; they grow in the order in which nodes are added.
@@ -128,13 +129,21 @@ impl Visit<'_, '_> {
                 }
                 Ok(Value::String(text(bytes).into_owned()))
             }
-            Node::List(elements) => self.inside(id, |visit| visit.list(elements, wanted)),
+            Node::List(elements) => {
+                if again {
+                    self.copy(elements.len())?;
+                }
+                self.inside(id, |visit| visit.list(elements, wanted))
+            }
             Node::Map(members) => {
+                if again {
+                    self.copy(members.len())?;
+                }
                 self.inside(id, |visit| visit.members(None, members, wanted, again))
             }
             Node::Object { class, fields } => {
                 if again {
-                    self.copy(class.len())?;
+                    self.copy(class.len() + fields.len())?;
                 }
                 self.inside(id, |visit| visit.members(Some(class), fields, wanted, again))
             }
@@ -263,6 +272,28 @@ mod tests {
         *graph.get_mut(root) = Node::List(vec![name, name, root, same]);
         assert_eq!(graph.value(root, &Wanted::All).unwrap(), json!(["x", "x", null, null]));
         assert!(matches!(graph.get(name), Node::Text(_)));
+    }
+
+    #[test]
+    fn what_is_gone_through_again_is_bounded_though_hardly_any_is_wanted() {
+        const MANY: usize = 1000;
+        let name = &Wanted::of(&pointers(&["/k/*/name"]));
+        let last = &Wanted::of(&pointers(&["/k/*/999"]));
+        let mut graph = Graph::default();
+        let one = graph.add(Node::Leaf(json!(1)));
+        let unwanted = vec![member("x", one); MANY];
+        let map = graph.add(Node::Map(unwanted.clone()));
+        let class = Cow::Borrowed(&b"A"[..]);
+        let object = graph.add(Node::Object { class, fields: unwanted });
+        let list = graph.add(Node::List(vec![one; MANY]));
+        for (shared, wanted) in [(map, name), (object, name), (list, last)] {
+            let mut of = |places: usize| {
+                let places = graph.add(Node::List(vec![shared; places]));
+                let root = graph.add(Node::Map(vec![member("k", places)]));
+                graph.value(root, wanted).map(drop)
+            };
+            assert_eq!((of(100), of(MANY)), (Ok(()), Err(Reason::TooLarge)));
+        }
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub(super) fn begins(raw: &[u8]) -> bool {
     matches!(raw, [4, 8, _, ..]) || cache::begins(raw)
 }
 
+/// When the entry of Rails' cache that `raw` is ends, in Unix ms; `None`: never, or it is none.
+pub fn entry_end(raw: &[u8]) -> Option<u64> {
+    cache::end(raw)
+}
+
 #[cfg(test)]
 mod tests {
     use base64::engine::general_purpose::STANDARD;
@@ -315,6 +320,34 @@ mod tests {
         // Deeper in a value, an entry is an object as others are.
         let list = [b"\x04\x08[\x06", &written(OF_RAILS[0].0)[2..]].concat();
         assert_eq!(decode(&list, &Wanted::All).unwrap()[0]["value"], json!({"user_id": 7}));
+    }
+
+    #[test]
+    fn entries_end() {
+        let ends = OF_RAILS.map(|(entry, _)| entry_end(&written(entry)));
+        let expected = [
+            1_795_238_279_470,
+            1_795_238_279_471,
+            1_795_238_279_813,
+            1_795_238_279_813,
+            1_795_238_279_813,
+            1_795_238_280_155,
+            1_795_238_280_155,
+        ];
+        assert_eq!(ends, expected.map(Some));
+        let of_4_0 = b"\x04\x08o:\x20ActiveSupport::Cache::Entry\x07:\x07@v{\0:\x07@xi\x02\xe8\x03";
+        assert_eq!(entry_end(of_4_0), Some(1_000_000));
+        for endless in [
+            // 7.1, 7.0, 6.1; a session that is in no entry; nothing.
+            &b"\0\x11\x01\0\0\0\0\0\0\xf0\xbf\xff\xff\xff\xff\x04\x08{\0"[..],
+            b"\0\x04\x08[\x06{\0",
+            b"\x04\x08o:\x20ActiveSupport::Cache::Entry\x08:\x0b@value{\0:\x10@created_ati\x06:\x10@expires_in0",
+            b"\x04\x08{\x06:\x06xi\x06",
+            b"\0\x11\x01\0\0",
+            b"",
+        ] {
+            assert_eq!(entry_end(endless), None, "{endless:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What PHP's own session handlers write: `php`, `php_serialize`, `php_binary`.
 //!
 //! The layouts are those of `ext/session/session.c`; what is in them, `serialize` values, is read by
-//! [`reader`] from the tokens of [`lexer`]. Nothing is ever made of a class: objects are their properties.
+//! [`reader`] from the tokens of [`lexer`]. Nothing is ever made of a class: objects are their properties. What
+//! an object with its own format (`C:`, of a class that implements `Serializable`) holds is one text. Its class
+//! calls `unserialize` for it, mostly, which takes slots; a reference to one behind is null, since any value that
+//! we could take for it might be another user's.
 
 #![forbid(unsafe_code)]
 
@@ -269,6 +272,20 @@ mod tests {
     }
 
     #[test]
+    fn behind_a_format_of_its_own_a_reference_is_none() {
+        // As PHP 8.2 writes it and reads it again: the user is the seller, since the cart's content has two slots.
+        let value = br#"cart|C:4:"Cart":14:{a:1:{i:0;i:7;}}seller|O:4:"User":1:{s:2:"id";s:5:"alice";}buyer|O:4:"User":1:{s:2:"id";s:3:"bob";}user|r:4;"#;
+        let session = decode(value, &Wanted::All).unwrap();
+        assert_eq!((&session["seller"]["id"], &session["user"]), (&json!("alice"), &json!(null)));
+        parts_agree(decode, value, &["/user/id", "/buyer", "/cart"]);
+        // What stands before it keeps its slot, and so does the object itself; what takes it in, too.
+        let value = r#"a:4:{i:0;i:5;i:1;C:1:"A":1:{x}i:2;a:2:{i:0;R:2;i:1;r:3;}i:3;a:2:{i:0;R:4;i:1;R:1;}}"#;
+        assert_eq!(whole(value), Ok(json!([5, "x", [5, "x"], [null, null]])));
+        assert_eq!(whole(r#"a:2:{i:0;C:1:"A":0:{}i:1;R:9;}"#), Ok(json!(["", null])));
+        assert_eq!(whole(r#"a:2:{i:0;C:1:"A":0:{}i:1;R:0;}"#), Err(Reason::Malformed));
+    }
+
+    #[test]
     fn a_reference_may_name_what_was_skipped() {
         let value = b"a|a:2:{i:0;s:1:\"x\";i:1;i:7;}b|R:3;";
         assert_eq!(decode(value, &Wanted::of(&pointers(&["/b"]))), Ok(json!({"b": 7})));
@@ -487,6 +504,7 @@ mod tests {
                 prop_oneof![
                     Just("a:1:{"), Just("a:2:{"), Just("O:1:\"A\":1:{"), Just("}"), Just("i:0;"), Just("i:1;"),
                     Just("s:1:\"a\";"), Just("N;"), Just("R:1;"), Just("R:2;"), Just("r:3;"), Just("a|"),
+                    Just("C:1:\"A\":0:{}"),
                 ],
                 0..16,
             ),

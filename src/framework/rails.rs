@@ -6,6 +6,7 @@ use super::{rack, Framework, Options, Row};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::session::scheme::Scheme;
+use crate::stored::Life;
 
 pub(super) const ROW: Row = Row {
     names: &["rails"],
@@ -62,6 +63,7 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
         identity: rack::identity(scheme, 32),
         key: Some(rack::key(options, format!("{prefix}{}", store.infix))?),
         format: Some(Pipeline::parse(store.format)?),
+        life: if store.name == "cache" { vec![Life::Entry] } else { Vec::new() },
         user: Some(rack::devise()?),
         ..Framework::plain(options.framework)
     })
@@ -94,6 +96,12 @@ mod tests {
             assert_eq!(key(&rails(options), ID, &[]), format!("{prefix}2::{DIGEST}"));
         }
         assert_eq!(key(&rails(&["private_id=off"]), ID, &[]), format!("session:{ID}"));
+    }
+
+    #[test]
+    fn a_session_in_the_cache_ends_with_its_entry() {
+        assert_eq!(rails(&["store=cache"]).life, [Life::Entry]);
+        assert_eq!(rails(&[]).life, []);
     }
 
     #[test]

@@ -51,6 +51,7 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
         life: vec![Life::Idle {
             last: Pointer::parse("/lastAccessedTime")?,
             max: Pointer::parse("/maxInactiveInterval")?,
+            least: 0,
         }],
         user: Some(index?.or(username?).or(name?).or(principal?)),
         ..Framework::plain(options.framework)
@@ -132,9 +133,10 @@ mod tests {
     fn a_session_ends_when_it_is_unused() {
         let spring = spring(&[]);
         let end = |session| spring.life.first().unwrap().end(&session);
-        let session =
-            json!({"lastAccessedTime": 1_709_212_500_456_u64, "maxInactiveInterval": 1800});
-        assert_eq!(end(session), Some(1_709_214_300_456));
+        let session = |max: i64| json!({"lastAccessedTime": 1_709_212_500_456_u64, "maxInactiveInterval": max});
+        assert_eq!(end(session(1800)), Some(1_709_214_300_456));
+        assert_eq!(end(session(0)), Some(1_709_212_500_456));
+        assert_eq!(end(session(-1)), None);
     }
 
     #[test]

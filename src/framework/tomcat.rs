@@ -88,7 +88,8 @@ fn life(prefix: &str) -> Result<Vec<Life>, ConfigError> {
     let at = |name: &str| Pointer::parse(&format!("{prefix}{name}"));
     Ok(vec![
         Life::Valid { at: at("isValid")? },
-        Life::Idle { last: at("lastAccessedTime")?, max: at("maxInactiveInterval")? },
+        // `StandardSession.isValid` counts it only where it is more than 0.
+        Life::Idle { last: at("lastAccessedTime")?, max: at("maxInactiveInterval")?, least: 1 },
     ])
 }
 
@@ -154,15 +155,16 @@ mod tests {
     fn a_session_ends_when_it_is_invalid_or_unused() {
         for (manager, prefix) in [("manager=redisson", "session:"), ("manager=msm", "")] {
             let life = tomcat(&[manager]).life;
-            let end = |valid: bool| {
+            let end = |valid: bool, max: i64| {
                 let session = json!({
                     format!("{prefix}isValid"): valid,
                     format!("{prefix}lastAccessedTime"): 1_709_212_500_456_u64,
-                    format!("{prefix}maxInactiveInterval"): 1800,
+                    format!("{prefix}maxInactiveInterval"): max,
                 });
                 life.iter().filter_map(|life| life.end(&session)).min()
             };
-            assert_eq!((end(true), end(false)), (Some(1_709_214_300_456), Some(0)));
+            assert_eq!((end(true, 1800), end(false, 1800)), (Some(1_709_214_300_456), Some(0)));
+            assert_eq!((end(true, 0), end(true, -1)), (None, None));
         }
     }
 

@@ -88,7 +88,9 @@ impl NearCache {
         let what = match outcome {
             Outcome::Found(session) => What::Session(Rc::clone(session)),
             Outcome::Missing => What::NoSession,
-            Outcome::WrongType | Outcome::TooLarge(_) | Outcome::Failed(_) => return,
+            // What was there before is gone, though nothing can be kept of what took its place.
+            Outcome::WrongType | Outcome::TooLarge(_) => return self.forget(key),
+            Outcome::Failed(_) => return,
         };
         if !lookup.outdated.get() {
             self.0.borrow_mut().insert(key, Known { what, server }, origin, ttl, now());

@@ -6,6 +6,7 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::OffsetDateTime;
 
+use crate::format::entry_end;
 use crate::pointer::{Pointer, Selected};
 
 /// One sign of a session's end.
@@ -15,8 +16,10 @@ pub enum Life {
     Idle {
         /// When it was last used, in Unix ms.
         last: Pointer,
-        /// How long it may be unused, in seconds; negative: for ever.
+        /// How long it may be unused, in seconds.
         max: Pointer,
+        /// Where that is less than this, for ever.
+        least: u64,
     },
     /// It has ended where this is not true.
     Valid {
@@ -43,6 +46,8 @@ pub enum Life {
         /// .NET's ticks: units of 100 ns since the year 1, in UTC.
         at: Pointer,
     },
+    /// It ends with the entry of Rails' cache that it is in.
+    Entry,
 }
 
 /// The Unix epoch in ticks.
@@ -52,9 +57,9 @@ impl Life {
     /// When a session ends, in Unix ms; 0: it has. `None`: it says nothing that could be understood.
     pub fn end(&self, session: &Value) -> Option<u64> {
         match self {
-            Self::Idle { last, max } => {
+            Self::Idle { last, max, least } => {
                 let (last, max) = (whole(last, session)?, whole(max, session)?);
-                let max = u64::try_from(max).ok()?;
+                let max = u64::try_from(max).ok().filter(|max| max >= least)?;
                 Some(u64::try_from(last).ok()?.saturating_add(max.saturating_mul(1000)))
             }
             Self::Valid { at } => match at.select(session) {
@@ -77,20 +82,30 @@ impl Life {
                 let ticks = whole(at, session).filter(|ticks| *ticks >= 0)?;
                 Some(u64::try_from((ticks - EPOCH_TICKS) / 10_000).unwrap_or(0))
             }
+            Self::Entry => None,
+        }
+    }
+
+    /// When that ends, in Unix ms, which the session `stored` is in; `None`: it says nothing.
+    pub fn end_around(&self, stored: &[u8]) -> Option<u64> {
+        match self {
+            Self::Entry => entry_end(stored),
+            _ => None,
         }
     }
 
     /// What must be decoded of a session for [`Life::end`].
     pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
         let (one, other) = match self {
-            Self::Idle { last, max } => (last, Some(max)),
+            Self::Idle { last, max, .. } => (Some(last), Some(max)),
             Self::Valid { at }
             | Self::Over { at }
             | Self::Date { at }
             | Self::Millis { at }
-            | Self::Ticks { at } => (at, None),
+            | Self::Ticks { at } => (Some(at), None),
+            Self::Entry => (None, None),
         };
-        std::iter::once(one).chain(other)
+        one.into_iter().chain(other)
     }
 }
 
@@ -115,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_time_of_no_use() {
-        let life = Life::Idle { last: at("/last"), max: at("/max") };
+        let life = Life::Idle { last: at("/last"), max: at("/max"), least: 0 };
         let end = |last: Value, max: Value| life.end(&json!({ "last": last, "max": max }));
         assert_eq!(end(json!(1_709_212_500_456_i64), json!(1800)), Some(1_709_214_300_456));
         assert_eq!(end(json!("1000"), json!("1")), Some(2000));

@@ -2,8 +2,8 @@
 //! as its `cache/entry.rb`, `cache/coder.rb` and `cache/serializer_with_fallback.rb` tell.
 //!
 //! Up to 6.1 an entry is an object whose value may be compressed; 7.0 writes the parts of an entry as a list
-//! behind a byte that says whether all is compressed; 7.1 has a header of its own. Whether an entry has
-//! expired is for the store to know, whose keys expire with them.
+//! behind a byte that says whether all is compressed; 7.1 has a header of its own. When an entry ends is written in
+//! it: its key may live longer, by five minutes with `race_condition_ttl`, but the cache does not give it out then.
 
 #![forbid(unsafe_code)]
 
@@ -38,16 +38,8 @@ pub(super) fn begins(raw: &[u8]) -> bool {
 
 /// The entry that an object is, if it is one. Rails 4 had shorter names.
 pub(super) fn entry<'g>(graph: &'g Graph<'_>, root: Id) -> Option<Entry<'g>> {
-    let Node::Object { class, fields } = graph.get(root) else { return None };
-    if **class != *b"ActiveSupport::Cache::Entry" {
-        return None;
-    }
-    let field = |name: &str, short: &str| {
-        let named = |field: &[u8]| field == name.as_bytes() || field == short.as_bytes();
-        fields.iter().find(|(field, _)| named(field)).map(|(_, id)| *id)
-    };
-    let value = field("value", "v")?;
-    let compressed = field("compressed", "c").map(|id| graph.get(id));
+    let value = field(graph, root, &["value", "v"])?;
+    let compressed = field(graph, root, &["compressed", "c"]).map(|id| graph.get(id));
     Some(match (compressed, graph.get(value)) {
         (Some(Node::Leaf(Value::Bool(true))), Node::Text(bytes)) => Entry::Compressed(bytes),
         _ => Entry::Plain(value),
@@ -62,6 +54,51 @@ impl Entry<'_> {
             Self::Compressed(bytes) => value(&inflate(bytes)?, wanted),
         }
     }
+}
+
+/// When the entry that `raw` is ends, in Unix ms; `None`: never, or it is none.
+pub(super) fn end(raw: &[u8]) -> Option<u64> {
+    let seconds = match raw {
+        [0, 0x11, _, expires @ ..] => f64::from_le_bytes(*expires.first_chunk()?),
+        [0, list @ ..] => second(list)?,
+        [1, compressed @ ..] => second(&inflate(compressed).ok()?)?,
+        _ => of_object(raw)?,
+    };
+    // Where it never ends, 7.1 has a negative number.
+    (seconds >= 0.0).then_some((seconds * 1000.0) as u64)
+}
+
+/// Up to 6.1, and where 7.0 writes as these do, the life is kept with its beginning, 0 there; Rails 4.0 has the end.
+fn of_object(raw: &[u8]) -> Option<f64> {
+    let (graph, root) = Reader::read(raw).ok()?;
+    let number = |names: &[&str]| number(&graph, field(&graph, root, names)?);
+    number(&["x"]).or_else(|| Some(number(&["created_at"])? + number(&["expires_in"])?))
+}
+
+/// 7.0: the end is the second of a list.
+fn second(list: &[u8]) -> Option<f64> {
+    let (graph, root) = Reader::read(list).ok()?;
+    match graph.get(root) {
+        Node::List(parts) => number(&graph, *parts.get(1)?),
+        _ => None,
+    }
+}
+
+fn number(graph: &Graph<'_>, id: Id) -> Option<f64> {
+    match graph.get(id) {
+        Node::Leaf(Value::Number(number)) => number.as_f64(),
+        _ => None,
+    }
+}
+
+/// A field of the entry that an object is, if it is one, by any of its names.
+fn field(graph: &Graph<'_>, root: Id, names: &[&str]) -> Option<Id> {
+    let Node::Object { class, fields } = graph.get(root) else { return None };
+    if **class != *b"ActiveSupport::Cache::Entry" {
+        return None;
+    }
+    let named = |field: &[u8]| names.iter().any(|name| name.as_bytes() == field);
+    fields.iter().find(|(field, _)| named(field)).map(|(_, id)| *id)
 }
 
 /// 7.1: the kind of the value, when it expires, the length of its version or -1, its version, the value.

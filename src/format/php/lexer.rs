@@ -83,7 +83,8 @@ impl<'r> Key<'r> {
     }
 }
 
-/// Where the values lie that references can name, in order; slot 1 is the first.
+/// Where the values lie that references can name, in order; slot 1 is the first. They end where slots are counted no
+/// more.
 pub(super) type Slots = Vec<Range<usize>>;
 
 /// A place in the bytes of a session.
@@ -91,9 +92,13 @@ pub(super) type Slots = Vec<Range<usize>>;
 pub(super) struct Lexer<'r> {
     raw: &'r [u8],
     rest: &'r [u8],
-    /// How many slots the values before have taken: what a reference may name.
+    /// How many slots the values before have taken: what a reference may name. [`UNCOUNTED`] behind an object
+    /// of a class with its own format: what it holds takes slots, too, and how many is for its class to know.
     slots: usize,
 }
+
+/// As many slots as anybody may name.
+const UNCOUNTED: usize = usize::MAX;
 
 impl<'r> Lexer<'r> {
     pub(super) fn new(raw: &'r [u8]) -> Self {
@@ -102,7 +107,7 @@ impl<'r> Lexer<'r> {
 
     /// The same bytes from a place that was walked over before, its references checked.
     pub(super) fn back_at(&self, at: usize) -> Self {
-        Self { raw: self.raw, rest: self.raw.get(at..).unwrap_or_default(), slots: usize::MAX }
+        Self { raw: self.raw, rest: self.raw.get(at..).unwrap_or_default(), slots: UNCOUNTED }
     }
 
     #[inline(always)]
@@ -209,9 +214,10 @@ impl<'r> Lexer<'r> {
     /// Walks over a value that stands below `depth` arrays and objects, noting where each slot's value lies.
     pub(super) fn note(&mut self, depth: usize, slots: &mut Slots) -> Result<(), Reason> {
         let start = self.position();
+        let counted = self.slots != UNCOUNTED;
         let token = self.value()?;
         let slot = slots.len();
-        if !matches!(token, Token::Reference { takes_slot: false, .. }) {
+        if counted && !matches!(token, Token::Reference { takes_slot: false, .. }) {
             slots.push(start..self.position());
         }
         if let Token::Array(count) | Token::Object(count) = token {
@@ -241,13 +247,15 @@ impl<'r> Lexer<'r> {
     #[inline(always)]
     fn next_value(&mut self) -> Result<Token<'r>, Reason> {
         let token = self.walked(token(self.rest))?;
-        if let Token::Reference { slot, takes_slot } = token {
-            if slot == 0 || slot > self.slots {
-                return Err(Reason::Malformed);
+        match token {
+            Token::Reference { slot, takes_slot } => {
+                if slot == 0 || slot > self.slots {
+                    return Err(Reason::Malformed);
+                }
+                self.slots = self.slots.saturating_add(takes_slot.into());
             }
-            self.slots = self.slots.saturating_add(takes_slot.into());
-        } else {
-            self.slots = self.slots.saturating_add(1);
+            Token::Opaque(_) => self.slots = UNCOUNTED,
+            _ => self.slots = self.slots.saturating_add(1),
         }
         Ok(token)
     }

@@ -118,7 +118,8 @@ impl<'r> Reader<'r> {
         Ok(Map::from_iter([(Wanted::CLASS.to_owned(), Value::String(class))]))
     }
 
-    /// Reads again the value that a reference at `at` names; null in place of one that holds the reference.
+    /// Reads again the value that a reference at `at` names; null in place of one that holds the reference, and
+    /// of one that cannot be found.
     fn reference(
         &mut self,
         at: usize,
@@ -126,7 +127,7 @@ impl<'r> Reader<'r> {
         wanted: &Wanted,
         open: Option<&Open<'_>>,
     ) -> Result<Value, Reason> {
-        let Range { start, .. } = self.target(at, slot)?;
+        let Some(Range { start, .. }) = self.target(at, slot)? else { return Ok(Value::Null) };
         if successors(open, |open| open.outer).any(|open| open.start == start) {
             return Ok(Value::Null);
         }
@@ -137,17 +138,18 @@ impl<'r> Reader<'r> {
         Ok(value)
     }
 
-    /// Where the value in `slot` lies. An `r:` takes a slot itself, so that a slot may lead to another:
-    /// always to an earlier one.
-    fn target(&mut self, mut at: usize, mut slot: usize) -> Result<Range<usize>, Reason> {
+    /// Where the value in `slot` lies; `None` behind the last that is counted. An `r:` takes a slot itself, so
+    /// that a slot may lead to another: always to an earlier one.
+    fn target(&mut self, mut at: usize, mut slot: usize) -> Result<Option<Range<usize>>, Reason> {
         let slots = match self.slots.take() {
             Some(slots) => slots,
             None => self.layout.slots(self.lexer.raw())?,
         };
         let slots = self.slots.insert(slots);
         loop {
-            let range =
-                slot.checked_sub(1).and_then(|slot| slots.get(slot)).ok_or(Reason::Malformed)?;
+            let Some(range) = slots.get(slot.checked_sub(1).ok_or(Reason::Malformed)?) else {
+                return Ok(None);
+            };
             if range.start >= at {
                 return Err(Reason::Malformed);
             }
@@ -157,7 +159,7 @@ impl<'r> Reader<'r> {
             }
             match self.lexer.back_at(range.start).token()? {
                 Token::Reference { slot: next, .. } => (at, slot) = (range.start, next),
-                _ => return Ok(range.clone()),
+                _ => return Ok(Some(range.clone())),
             }
         }
     }
