@@ -490,3 +490,19 @@ GET /
 $::alice
 --- response_body_like: X-V: <s:alice-0123456789ab>pending
 --- lookups: 0
+
+
+
+=== TEST 20: a set of the same name wins where it runs
+--- config
+    $TEST_NGINX_SESSION
+    session_redis_set $v /id;
+    proxy_set_header X-V "<$v>";
+    location /set { set $v own; $TEST_NGINX_PASS }
+    location / { $TEST_NGINX_PASS }
+--- request eval
+["GET /", "GET /set"]
+--- more_headers eval
+[($::alice) x 2]
+--- response_body_like eval
+['<1001>', '<own>']
