@@ -60,6 +60,24 @@ refuses('touch auto without a rule', 'session_redis_touch', 'with framework "raw
 accepted('touch auto of php', in_location('session_redis_touch auto;'));
 accepted('jvmroute needs no store', server => "session_redis_cookie JSESSIONID;\nsession_redis_route jvmroute;");
 
+# Where only a variable needs the session, it is said where nothing comes of what was written.
+my $reads  = "proxy_set_header X-U \$session_redis_user;\n$backend";
+my $secret = '"session_redis_framework" directive: framework "express" needs "session_redis_secret_file": without it every cookie would be refused';
+warned('express without a secret, for a variable', $secret, server => "session_redis redis://127.0.0.1;\nsession_redis_framework express; #!\nlocation / {\n$reads\n}\nlocation /a {\n$backend\n}");
+warned('express without a secret, for the id', $secret, server => "location / {\nsession_redis redis://127.0.0.1;\nsession_redis_framework express; #!\nproxy_set_header X-I \$session_redis_id_hash;\n$backend\n}");
+warned('a store alone, for a variable', qr/^"session_redis" directive: framework "raw" names no cookie/, server => "session_redis redis://127.0.0.1; #!\nlocation / {\n$reads\n}");
+accepted('a secret in one of the locations', server => "session_redis redis://127.0.0.1;\nsession_redis_framework express;\nlocation / {\nsession_redis_secret x;\n$reads\n}\nlocation /a {\n$backend\n}");
+accepted('a framework in one of the locations', server => "session_redis redis://127.0.0.1;\nlocation / {\nsession_redis_framework php;\n$reads\n}\nlocation /a {\n$backend\n}");
+accepted('a framework that each location replaces', server => "session_redis redis://127.0.0.1;\nsession_redis_framework express;\nlocation / {\nsession_redis_framework php;\n$reads\n}");
+accepted('express without a secret where nothing is read', server => "session_redis redis://127.0.0.1;\nsession_redis_framework express;\nlocation / {\n$backend\n}");
+accepted('variables where the module is off', server => "session_redis_framework express;\nlocation / {\nsession_redis off;\n$reads\n}");
+for my $directive ('session_redis_set_header X-A /a', 'session_redis_route /node') {
+    my ($name) = split / /, $directive;
+    warned("$name without a store", "$name without session_redis: there is no store to read a session from", server => "$directive; #!\nlocation / {\n$backend\n}");
+    accepted("$name beside off", server => "session_redis off;\n$directive;\nlocation / {\n$backend\n}");
+    accepted("$name with a store in one of the locations", http => "$directive;", server => "location / {\n$backend\n}\nlocation /a {\n$on\n}");
+}
+
 # What contradicts.
 my $never = '"session_redis_on_error pass" stands beside it; a store that fails never satisfies a requirement; leave one of the two out';
 refuses('on_error pass and require at one level', 'session_redis_require', $never, in_location("session_redis_on_error pass;\nsession_redis_require /a; #!"));

@@ -1,6 +1,7 @@
 //! What can only be seen once the whole configuration is known: other directives that would undo ours.
 
 mod files;
+mod gaps;
 mod limits;
 mod passing;
 mod private;
@@ -60,6 +61,7 @@ fn find(cf: *mut ngx_conf_t, main: &MainConf) -> Result<Vec<Finding>, Finding> {
         warnings.extend(check(cf, main, location)?);
     }
     sticky::check(cf, &locations)?;
+    warnings.extend(gaps::find(cf, main, &locations));
     Ok(warnings)
 }
 

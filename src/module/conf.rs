@@ -34,7 +34,7 @@ use crate::session::secrets::Secrets;
 use crate::session::source::Source;
 
 /// A place in the configuration, for messages that come after parsing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     file: String,
     line: usize,

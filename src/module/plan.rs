@@ -223,6 +223,11 @@ impl Mistake {
         self.error
     }
 
+    /// Its place, and what is said of it.
+    pub(super) fn told(self) -> (Place, String) {
+        (self.place, format!("\"{}\" directive: {}", self.directive, self.error))
+    }
+
     pub(super) fn report(&self, cf: *mut ngx_conf_t) -> *mut c_char {
         refuse(cf, self.directive, &self.place, &self.error)
     }
@@ -239,17 +244,30 @@ impl Plan {
         let (main, core) =
             unsafe { (SessionRedis::main_conf(&*cf), NgxHttpCoreModule::location_conf(&*cf)) };
         let Some(main) = main else { return Ok(None) };
-        Self::draw(cf, main, conf, core, origin)
+        Self::draw(cf, main, conf, core, origin, conf.is_used())
             .map(|plan| plan.map(Rc::new))
             .map_err(|mistake| mistake.report(cf))
     }
 
+    /// What a location without a plan lacks to have one.
+    pub(super) fn missing(
+        cf: *mut ngx_conf_t,
+        main: &MainConf,
+        conf: &LocationConf,
+        core: &ngx_http_core_loc_conf_t,
+    ) -> Option<Mistake> {
+        let origin = Origin { require: true, route: true };
+        Self::draw(cf, main, conf, Some(core), origin, true).err()
+    }
+
+    /// A location that is not complete has no plan, or if `strict` it is a mistake.
     fn draw(
         cf: *mut ngx_conf_t,
         main: &MainConf,
         conf: &LocationConf,
         core: Option<&ngx_http_core_loc_conf_t>,
         origin: Origin,
+        strict: bool,
     ) -> Result<Option<Self>, Mistake> {
         let store = find_store(cf, main, conf)?;
         let route_only = conf.route.value().is_some_and(|route| route.kind == RouteKind::JvmRoute);
@@ -260,7 +278,6 @@ impl Plan {
             return Ok(None);
         }
 
-        let strict = conf.is_used();
         let raw = Framework::raw();
         let framework = conf.framework.value().unwrap_or(&raw);
         let Some(sources) = conf.id_sources() else {
@@ -511,11 +528,16 @@ impl LocationConf {
 
     /// Where the module was turned on, or else what it should read was said.
     pub(super) fn place(&self) -> &Place {
+        static NOWHERE: std::sync::OnceLock<Place> = std::sync::OnceLock::new();
+        self.places().next().unwrap_or_else(|| NOWHERE.get_or_init(Place::unknown))
+    }
+
+    /// The places by which it is known that a location reads sessions.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         let framework = self.framework.get().map(|written| &written.place);
         let store = self.store.get().map(|written| &written.place);
         let route = self.route.get().map(|written| &written.place);
-        static NOWHERE: std::sync::OnceLock<Place> = std::sync::OnceLock::new();
-        framework.or(store).or(route).unwrap_or_else(|| NOWHERE.get_or_init(Place::unknown))
+        framework.into_iter().chain(store).chain(route)
     }
 }
 
