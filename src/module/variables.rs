@@ -393,11 +393,15 @@ fn no_cache<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 
 fn request_uri<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let main = view.r.main();
-    let sources: Vec<Source> = SessionRedis::location_conf(main.raw())
-        .and_then(LocationConf::id_sources)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|source| source.source)
+    // Where the module is off now the id may stand where the location before looked for it.
+    let before = view.context.filter(|_| view.plan.is_none());
+    let before = before.and_then(|context| context.plan.borrow().clone());
+    let here = SessionRedis::location_conf(main.raw()).and_then(LocationConf::id_sources);
+    let sources: Vec<Source> = here
+        .iter()
+        .flatten()
+        .chain(before.iter().flat_map(|plan| &plan.sources))
+        .map(|source| source.source.clone())
         .collect();
     Some(Cow::Owned(mask(main.original_uri(), &sources)))
 }
