@@ -79,6 +79,10 @@ impl Condition {
         };
         for (at, option) in options.iter().enumerate() {
             let name = option_name(option);
+            if WORDS.contains(&name) && !name.ends_with('=') {
+                return Err(ConfigError::new(format!("\"{name}\" stands after an option"))
+                    .hint("the condition stands before the options"));
+            }
             if options.iter().take(at).any(|other| option_name(other) == name) {
                 return Err(ConfigError::new(format!("\"{name}\" stands twice")));
             }
@@ -243,6 +247,17 @@ mod tests {
             panic!("{line}: not a pointer")
         };
         condition.holds(&pointer.select(session))
+    }
+
+    #[test]
+    fn a_condition_stands_before_the_options() {
+        for (line, word) in [("/u error=403 is admin", "is"), ("/u login=/l in a b", "in")] {
+            let error = condition(line).unwrap_err().to_string();
+            let expected = format!(
+                "\"{word}\" stands after an option; the condition stands before the options"
+            );
+            assert_eq!(error, expected);
+        }
     }
 
     #[test]

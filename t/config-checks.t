@@ -45,6 +45,9 @@ refuses('raw without a key', 'session_redis', 'framework "raw" makes no key of t
     server => "location / {\nsession_redis redis://127.0.0.1; #!\nsession_redis_cookie sid;\nsession_redis_set_header X-A /a;\n}");
 refuses('raw without a format', 'session_redis', 'framework "raw" reads no format; add "session_redis_format" or name another "session_redis_framework"',
     server => "location / {\nsession_redis redis://127.0.0.1; #!\nsession_redis_cookie sid;\nsession_redis_key 's:\$session_redis_id';\nsession_redis_set_header X-A /a;\n}");
+refuses('hide_cookie without a cookie', 'session_redis', qr/^framework "raw" names no cookie or other id/,
+    server => "location / {\nsession_redis redis://127.0.0.1; #!\nsession_redis_hide_cookie on;\n}");
+accepted('hide_cookie off without a cookie', server => "session_redis redis://127.0.0.1;\nsession_redis_hide_cookie off;");
 accepted('raw with all of it', server => "location / {\nsession_redis redis://127.0.0.1;\nsession_redis_cookie sid;\nsession_redis_key 's:\$session_redis_id';\nsession_redis_format json;\nsession_redis_set_header X-A /a;\n}");
 for my $directive ('session_redis_set_header X-A @user', 'session_redis_set $a @user', 'session_redis_require @user', 'session_redis_route @user') {
     my ($name) = split / /, $directive;
@@ -57,12 +60,35 @@ refuses('touch auto without a rule', 'session_redis_touch', 'with framework "raw
 accepted('touch auto of php', in_location('session_redis_touch auto;'));
 accepted('jvmroute needs no store', server => "session_redis_cookie JSESSIONID;\nsession_redis_route jvmroute;");
 
+# Where only a variable needs the session, it is said where nothing comes of what was written.
+my $reads  = "proxy_set_header X-U \$session_redis_user;\n$backend";
+my $secret = '"session_redis_framework" directive: framework "express" needs "session_redis_secret_file": without it every cookie would be refused';
+warned('express without a secret, for a variable', $secret, server => "session_redis redis://127.0.0.1;\nsession_redis_framework express; #!\nlocation / {\n$reads\n}\nlocation /a {\n$backend\n}");
+warned('express without a secret, for the id', $secret, server => "location / {\nsession_redis redis://127.0.0.1;\nsession_redis_framework express; #!\nproxy_set_header X-I \$session_redis_id_hash;\n$backend\n}");
+warned('a store alone, for a variable', qr/^"session_redis" directive: framework "raw" names no cookie/, server => "session_redis redis://127.0.0.1; #!\nlocation / {\n$reads\n}");
+accepted('a secret in one of the locations', server => "session_redis redis://127.0.0.1;\nsession_redis_framework express;\nlocation / {\nsession_redis_secret x;\n$reads\n}\nlocation /a {\n$backend\n}");
+accepted('a framework in one of the locations', server => "session_redis redis://127.0.0.1;\nlocation / {\nsession_redis_framework php;\n$reads\n}\nlocation /a {\n$backend\n}");
+accepted('a framework that each location replaces', server => "session_redis redis://127.0.0.1;\nsession_redis_framework express;\nlocation / {\nsession_redis_framework php;\n$reads\n}");
+accepted('express without a secret where nothing is read', server => "session_redis redis://127.0.0.1;\nsession_redis_framework express;\nlocation / {\n$backend\n}");
+accepted('variables where the module is off', server => "session_redis_framework express;\nlocation / {\nsession_redis off;\n$reads\n}");
+for my $directive ('session_redis_set_header X-A /a', 'session_redis_route /node') {
+    my ($name) = split / /, $directive;
+    warned("$name without a store", "$name without session_redis: there is no store to read a session from", server => "$directive; #!\nlocation / {\n$backend\n}");
+    accepted("$name beside off", server => "session_redis off;\n$directive;\nlocation / {\n$backend\n}");
+    accepted("$name with a store in one of the locations", http => "$directive;", server => "location / {\n$backend\n}\nlocation /a {\n$on\n}");
+}
+
 # What contradicts.
 my $never = '"session_redis_on_error pass" stands beside it; a store that fails never satisfies a requirement; leave one of the two out';
 refuses('on_error pass and require at one level', 'session_redis_require', $never, in_location("session_redis_on_error pass;\nsession_redis_require /a; #!"));
 refuses('both above', 'session_redis_require', $never, server => "${on}session_redis_on_error pass;\nsession_redis_require /a; #!");
+refuses('both in http', 'session_redis_require', $never, http => "session_redis_on_error pass;\nsession_redis_require /a; #!", server => $on);
+refuses('require first', 'session_redis_on_error', $never =~ s/session_redis_on_error pass/session_redis_require/r,
+    in_location("session_redis_require /a;\nsession_redis_on_error pass; #!"));
 accepted('on_error pass from above', server => "${on}session_redis_on_error pass;\nlocation / {\nsession_redis_require /a;\n}");
 accepted('require from above', server => "${on}session_redis_require /a;\nlocation / {\nsession_redis_on_error pass;\n}");
+accepted('on_error pass from above, with blocks below', server => "${on}session_redis_on_error pass;\nlocation / {\nsession_redis_require /a;\nif (\$arg_a) {\nset \$b c;\n}\nlocation /a {\n}\n}");
+accepted('one in http, the other in a server', http => 'session_redis_on_error pass;', server => "${on}session_redis_require /a;\nlocation / {\n}");
 accepted('on_error pass beside require off', in_location("session_redis_on_error pass;\nsession_redis_require off;"));
 my $any = '"error=404", "error=503" and "login=" end the request before other modules are asked; with "satisfy any" use "error=401" or "error=403"';
 for my $option ('error=404', 'error=503', 'login=/login', 'error=403 login=/login') {
@@ -74,12 +100,21 @@ refuses('satisfy any above', 'session_redis_require', $any, server => "${on}sati
 warned('require in an internal location', '"session_redis_require" does not protect subrequests, which run no access phase, and the location is "internal"',
     in_location("internal;\nsession_redis_require /a; #!"));
 
+# A name that another directive or nginx itself gives its values.
+my $taken = sub { qq("\$$_[0]" has its values from nginx or another directive already; choose another name) };
+refuses("\$$_ of nginx", 'session_redis_set', $taken->($_), in_location("session_redis_set \$$_ /a; #!")) for qw(args limit_rate);
+refuses('a name of map', 'session_redis_set', $taken->('v'), http => "map \$arg_a \$v {\ndefault x;\n}", in_location('session_redis_set $v /a; #!'));
+refuses('a name of set', 'session_redis_set', $taken->('v'), in_location("set \$v x;\nsession_redis_set \$v /a; #!"));
+refused('a map of the name later', '"session_redis_set $v" is overridden by another directive that gives "$v" its values; choose another name',
+    http => "${on}session_redis_set \$v /a; #!\nmap \$arg_a \$v {\ndefault x;\n}", server => "location / {\n}");
+accepted('one name in several locations', server => "${on}session_redis_set \$v /a;\nlocation /x {\nsession_redis_set \$v /b;\n}\nlocation /y {\nsession_redis_set \$V /c;\n}");
+
 # "return" answers first.
 my $return = '"return" answers before the access phase, "session_redis_require" in "/x" would never run';
 my $in_x   = sub { (server => "${on}location /x {\n$_[0]\n}") };
 for my $before ('', 'set $a b;', 'set $a "$arg_b-$arg_c";', 'if ($arg_a) { set $b c; }', 'if ($arg_a = "x$arg_b") { return 403; }',
-    'if ($arg_a ~ "^x(.)") { set $b $1; }', 'if (-f $document_root/x) { return 404; }', 'rewrite ^/x/y /z;', 'rewrite ^/x/(.*) /z/$1?a=$arg_b break;',
-    'rewrite ^/x/(.*) http://h/$1 permanent;') {
+    'if ($arg_a ~ "^x(.)") { set $b $1; }', 'if (-f $document_root/x) { return 404; }', 'rewrite ^/x/y /z;', 'rewrite ^/x/(.*) /z/$1?a=$arg_b last;',
+    'if ($arg_a) { rewrite ^/x/y /z; }', 'rewrite ^/x/(.*) http://h/$1 permanent;') {
     refused("return after \"$before\"", $return, $in_x->("session_redis_require /a; #!\n$before\nreturn 200 ok;"));
 }
 refused('return before it', $return, $in_x->("return 301 http://example.org\$request_uri;\nsession_redis_require /a; #!"));
@@ -87,7 +122,8 @@ refused('return in a server', '"return" answers before the access phase, "sessio
     server => "${on}session_redis_require /a; #!\nreturn 204;");
 accepted("return and $_->[0]", $in_x->("session_redis_require /a;\n$_->[1]")) for
     ['an if', "if (\$arg_a) {\nreturn 403;\n}\n$backend"], ['nested ifs', "if (\$arg_a) {\nset \$b 1;\n}\nif (\$b = \"1\$arg_c\") {\nreturn 403;\n}\n$backend"],
-    ['a break before it', "break;\nreturn 403;"];
+    ['a break before it', "break;\nreturn 403;"], ['a rewrite with break', "rewrite ^/x/(.*) /z/\$1?a=\$arg_b break;\nreturn 404;"],
+    ['a break in an if', "if (\$arg_a) {\nset \$b c;\nbreak;\n}\nreturn 403;"], ['a rewrite with break in an if', "if (\$arg_a) {\nrewrite ^/x/(.*) /z/\$1 break;\n}\nreturn 403;"];
 accepted('return below an inherited requirement', server => "${on}session_redis_require /a;\nlocation /old {\nreturn 301 /new;\n}");
 accepted('return and require off', $in_x->("session_redis_require off;\nreturn 204;"));
 accepted('return where headers are set only', $in_x->("session_redis_set_header X-A /a;\nreturn 204;"));

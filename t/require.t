@@ -528,3 +528,19 @@ $::browser
 --- response_headers
 Location: /login?next=/a%0D%0AX-Evil: 1
 ! X-Evil
+
+
+
+=== TEST 32: a request that break keeps from the location's return must meet the requirement
+--- config
+    $TEST_NGINX_SESSION
+    location /if { session_redis_require /id; if ($arg_ok) { break; } return 404; $TEST_NGINX_PASS }
+    location /api { session_redis_require /id; rewrite ^/api/(v1/.*)$ /$1 break; return 404; $TEST_NGINX_PASS }
+--- request eval
+['GET /if?ok=1', 'GET /if?ok=1', 'GET /if', 'GET /api/v1/a', 'GET /api/v1/a', 'GET /api/a']
+--- more_headers eval
+['', $::alice, '', '', $::alice, '']
+--- error_code eval
+[401, 200, 404, 401, 200, 404]
+--- lookups eval
+[0, 1, 0, 0, 1, 0]

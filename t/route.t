@@ -180,3 +180,27 @@ Cookie: sid=newline-0123456789ab
 [("Cookie: sid=alice-0123456789ab") x 2]
 --- response_body eval
 ["$::first\n", "$::first\n"]
+
+
+
+=== TEST 9: off beside jvmroute is off: nothing is required or set
+--- config
+    $TEST_NGINX_SESSION
+    session_redis_route jvmroute;
+    session_redis_require /id;
+    session_redis_set_header X-User-Id @user;
+    session_redis_set $id /id nobody;
+    session_redis_touch 10m;
+    proxy_set_header X-Route "<$session_redis_route> <$id>";
+    location / { $TEST_NGINX_PASS }
+    location /static { session_redis off; $TEST_NGINX_PASS }
+--- request eval
+["GET /static", "GET /static", "GET /", "GET /"]
+--- more_headers eval
+['', 'Cookie: sid=alice-0123456789ab.app1', '', 'Cookie: sid=alice-0123456789ab']
+--- error_code eval
+[200, 200, 401, 200]
+--- response_body_like eval
+['<> <>', '(?s)\A(?!.*X-User-Id).*<app1> <>', '401', '<> <1001>']
+--- lookups eval
+[0, 0, 0, 1]

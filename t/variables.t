@@ -436,3 +436,74 @@ my $json = Digest::MD5::md5_hex('["openyii\\\\framework\\\\CSessionRedis","' . $
 --- request
 GET /arg?a=1&sid=alice-0123456789ab
 --- response_body_like: GET /arg\?a=1&sid=alice-0123456789ab .*X-User-Id: 1001
+
+
+
+=== TEST 17: session_redis_request_uri masks ids where the module is off, also after a redirect
+--- config
+    $TEST_NGINX_SESSION
+    session_redis_id cookie:sid path:sid arg:sid;
+    session_redis_set_header X-User-Id @user;
+    proxy_set_header X-V "<$session_redis_request_uri>";
+    location /off { session_redis off; $TEST_NGINX_PASS }
+    location /redirect { try_files /none /off; }
+    location /own { session_redis_id arg:own; try_files /none /off; }
+--- request eval
+["GET /off;sid=alice-0123456789ab?b=2", "GET /redirect;sid=alice-0123456789ab?sid=bobby-0123456789ab", "GET /own?own=alice-0123456789ab"]
+--- response_body_like eval
+[qr/X-V: <\/off;sid=(?!alice)[^;?]*\?b=2>/, qr/X-V: <\/redirect;sid=(?!alice)[^;?]*\?sid=(?!bobby)[^;?]*>/, qr/X-V: <\/own\?own=(?!alice)/]
+
+
+
+=== TEST 18: after a redirect to where the module is off nothing of the session is left
+--- config
+    $TEST_NGINX_SESSION
+    session_redis_set_header X-User-Id @user;
+    location /redirect { try_files /none /off; }
+    location /off { session_redis off; $TEST_NGINX_SHOW $TEST_NGINX_PASS }
+--- request
+GET /redirect
+--- more_headers eval
+$::alice
+--- response_body_like eval
+'V-status: <off>
+V-user: <>
+V-id: <>
+V-id_hash: <>
+V-key: <>
+V-ttl: <>
+V-time: <>
+V-json: <>
+V-raw: <>
+V-server: <>
+'
+--- lookups: 1
+
+
+
+=== TEST 19: the key is there without a lookup
+--- config
+    $TEST_NGINX_SESSION
+    location / { proxy_set_header X-V "<$session_redis_key>$session_redis_status"; $TEST_NGINX_PASS }
+--- request
+GET /
+--- more_headers eval
+$::alice
+--- response_body_like: X-V: <s:alice-0123456789ab>pending
+--- lookups: 0
+
+
+
+=== TEST 20: a set of the same name wins where it runs
+--- config
+    $TEST_NGINX_SESSION
+    session_redis_set $v /id;
+    proxy_set_header X-V "<$v>";
+    location /set { set $v own; $TEST_NGINX_PASS }
+    location / { $TEST_NGINX_PASS }
+--- request eval
+["GET /", "GET /set"]
+--- more_headers eval
+[($::alice) x 2]
+--- response_body_like eval
+['<1001>', '<own>']

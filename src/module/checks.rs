@@ -1,6 +1,7 @@
 //! What can only be seen once the whole configuration is known: other directives that would undo ours.
 
 mod files;
+mod gaps;
 mod limits;
 mod passing;
 mod private;
@@ -60,6 +61,7 @@ fn find(cf: *mut ngx_conf_t, main: &MainConf) -> Result<Vec<Finding>, Finding> {
         warnings.extend(check(cf, main, location)?);
     }
     sticky::check(cf, &locations)?;
+    warnings.extend(gaps::find(cf, main, &locations));
     Ok(warnings)
 }
 
@@ -84,6 +86,7 @@ fn check(
         nothing_after_return(location, conf)?;
     }
     content_alone(location, conf)?;
+    own_variables(cf, main, conf)?;
     let Some(plan) = &conf.plan else { return Ok(Vec::new()) };
     if plan.store.is_some() && !plan.early {
         limits::check(cf, main, location, plan, conf.place())?;
@@ -112,6 +115,21 @@ fn nothing_after_return(location: &Location, conf: &LocationConf) -> Result<(), 
             place: place.clone(),
             message: format!(
                 "\"return\" answers before the access phase, \"{directive}\" in {location} would never run"
+            ),
+        }),
+    }
+}
+
+/// A variable of ours that became another's has lost its values everywhere.
+fn own_variables(cf: *mut ngx_conf_t, main: &MainConf, conf: &LocationConf) -> Result<(), Finding> {
+    let Some(list) = conf.sets.get() else { return Ok(()) };
+    match variables::overridden(cf, main, list) {
+        None => Ok(()),
+        Some(name) => Err(Finding {
+            place: list.place.clone(),
+            message: format!(
+                "\"session_redis_set ${name}\" is overridden by another directive that gives \"${name}\" its \
+                 values; choose another name"
             ),
         }),
     }

@@ -34,7 +34,7 @@ use crate::session::secrets::Secrets;
 use crate::session::source::Source;
 
 /// A place in the configuration, for messages that come after parsing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     file: String,
     line: usize,
@@ -381,8 +381,7 @@ pub(super) unsafe extern "C" fn merge_location(
 
     inherit_content(cf, above, own);
 
-    let inherited = OnErrorOrigin {
-        on_error: own.on_error.is_inherited_from(&above.on_error),
+    let inherited = Origin {
         require: own.require.is_inherited_from(&above.require),
         route: own.route.is_inherited_from(&above.route),
     };
@@ -415,10 +414,9 @@ fn inherit_content(cf: *mut ngx_conf_t, above: &LocationConf, own: &mut Location
     }
 }
 
-/// Which of two settings that may contradict each other came from the level above.
+/// Which settings came from the level above.
 #[derive(Clone, Copy)]
-pub(super) struct OnErrorOrigin {
-    pub(super) on_error: bool,
+pub(super) struct Origin {
     pub(super) require: bool,
     pub(super) route: bool,
 }

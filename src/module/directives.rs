@@ -441,6 +441,9 @@ fn set_require(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigE
     if conf.require.value().is_some_and(Vec::is_empty) {
         return Err(ConfigError::new("stands beside \"session_redis_require off\""));
     }
+    if conf.on_error.value() == Some(&OnError::Pass) {
+        return Err(contradiction("session_redis_on_error pass"));
+    }
     let condition = Condition::parse(&d.args)?;
     let value = Value::compile(d.cf, d.args[0])?;
     let login = condition.login.as_deref().map(|uri| Template::compile(d.cf, uri).map(Rc::new));
@@ -536,7 +539,17 @@ fn methods(names: &str) -> Result<(usize, String), ConfigError> {
 }
 
 fn set_on_error(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    once(conf.on_error.set(OnError::parse(d.args[0])?, d.place()))
+    let on_error = OnError::parse(d.args[0])?;
+    if on_error == OnError::Pass && !conf.require.items().is_empty() {
+        return Err(contradiction("session_redis_require"));
+    }
+    once(conf.on_error.set(on_error, d.place()))
+}
+
+/// Of what is required and "pass" at one level. (From above it acts as "fail".)
+fn contradiction(other: &str) -> ConfigError {
+    ConfigError::new(format!("\"{other}\" stands beside it"))
+        .hint("a store that fails never satisfies a requirement; leave one of the two out")
 }
 
 fn set_early(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {

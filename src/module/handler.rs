@@ -249,13 +249,15 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
         }
         Identified::Valid(id) => *context.id.borrow_mut() = Some(id),
     }
+    let key = context.id.borrow().as_ref().and_then(|id| derive_key(r, plan, id));
+    let has_key = key.is_some();
+    *context.key.borrow_mut() = key;
     if !plan.needs().session {
         return Some(Asked::Settled(Status::Pending));
     }
-
-    let key = context.id.borrow().as_ref().and_then(|id| derive_key(r, plan, id));
-    let Some(key) = key else { return Some(Asked::Settled(Status::Invalid)) };
-    *context.key.borrow_mut() = Some(Rc::clone(&key));
+    if !has_key {
+        return Some(Asked::Settled(Status::Invalid));
+    }
     *context.route_key.borrow_mut() = learn::route_key(context, plan);
     if context.is_answered(plan) {
         let status = context.result.borrow().as_ref().map_or(Status::Pending, |it| it.status);

@@ -9,8 +9,8 @@ use nginx_sys::{ngx_conf_t, ngx_http_core_loc_conf_t, NGX_HTTP_SATISFY_ANY, NGX_
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 
 use super::conf::{
-    log_at, refuse, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, OnErrorOrigin,
-    Place, Requirement, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
+    log_at, refuse, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, Origin, Place,
+    Requirement, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
 };
 use super::destroy;
 use super::learn::Learns;
@@ -223,6 +223,11 @@ impl Mistake {
         self.error
     }
 
+    /// Its place, and what is said of it.
+    pub(super) fn told(self) -> (Place, String) {
+        (self.place, format!("\"{}\" directive: {}", self.directive, self.error))
+    }
+
     pub(super) fn report(&self, cf: *mut ngx_conf_t) -> *mut c_char {
         refuse(cf, self.directive, &self.place, &self.error)
     }
@@ -233,23 +238,36 @@ impl Plan {
     pub(super) fn of(
         cf: *mut ngx_conf_t,
         conf: &LocationConf,
-        origin: OnErrorOrigin,
+        origin: Origin,
     ) -> Result<Option<Rc<Self>>, *mut c_char> {
         // SAFETY: `cf` is live; its contexts are those of the location that is merged.
         let (main, core) =
             unsafe { (SessionRedis::main_conf(&*cf), NgxHttpCoreModule::location_conf(&*cf)) };
         let Some(main) = main else { return Ok(None) };
-        Self::draw(cf, main, conf, core, origin)
+        Self::draw(cf, main, conf, core, origin, conf.is_used())
             .map(|plan| plan.map(Rc::new))
             .map_err(|mistake| mistake.report(cf))
     }
 
+    /// What a location without a plan lacks to have one.
+    pub(super) fn missing(
+        cf: *mut ngx_conf_t,
+        main: &MainConf,
+        conf: &LocationConf,
+        core: &ngx_http_core_loc_conf_t,
+    ) -> Option<Mistake> {
+        let origin = Origin { require: true, route: true };
+        Self::draw(cf, main, conf, Some(core), origin, true).err()
+    }
+
+    /// A location that is not complete has no plan, or if `strict` it is a mistake.
     fn draw(
         cf: *mut ngx_conf_t,
         main: &MainConf,
         conf: &LocationConf,
         core: Option<&ngx_http_core_loc_conf_t>,
-        origin: OnErrorOrigin,
+        origin: Origin,
+        strict: bool,
     ) -> Result<Option<Self>, Mistake> {
         let store = find_store(cf, main, conf)?;
         let route_only = conf.route.value().is_some_and(|route| route.kind == RouteKind::JvmRoute);
@@ -260,10 +278,9 @@ impl Plan {
             return Ok(None);
         }
 
-        let strict = conf.is_used();
         let raw = Framework::raw();
         let framework = conf.framework.value().unwrap_or(&raw);
-        let Some(sources) = sources(conf, framework) else {
+        let Some(sources) = conf.id_sources() else {
             return incomplete(strict, conf, "session_redis_cookie", "names no cookie or other id");
         };
         if framework.identity.scheme.needs_secret() && conf.secrets.get().is_none() {
@@ -308,19 +325,22 @@ impl Plan {
                 .map_err(|error| Mistake::new(directive, place, error))
         };
 
+        // Without one only the id is looked at, whatever is inherited.
+        let nothing = LocationConf::default();
+        let of_session = if store.is_some() { conf } else { &nothing };
         let mut headers = Vec::new();
-        for (index, header) in conf.headers.items().iter().enumerate() {
+        for (index, header) in of_session.headers.items().iter().enumerate() {
             headers
                 .push((reading(&header.value, "session_redis_set_header", &header.place)?, index));
         }
         let mut sets = Vec::new();
-        if let Some(list) = conf.sets.get() {
+        if let Some(list) = of_session.sets.get() {
             for (index, set) in list.iter().enumerate() {
                 sets.push((reading(&set.value, "session_redis_set", &list.place)?, index));
             }
         }
         let (mut conditions, mut requirements) = (Vec::new(), Vec::new());
-        for Requirement { condition, value, login, place } in conf.require.items() {
+        for Requirement { condition, value, login, place } in of_session.require.items() {
             conditions.push(condition.clone());
             let reading = reading(value, "session_redis_require", place)?;
             requirements.push(Required { reading, login: login.clone() });
@@ -343,7 +363,7 @@ impl Plan {
                 (None, None, _) => Some(RouteRule::JvmRoute),
             },
         };
-        let touch = extension(conf, framework)?;
+        let touch = extension(of_session, framework)?;
 
         let mut identity = framework.identity.clone();
         if let Some((min, max)) = conf.id_length.value() {
@@ -366,12 +386,11 @@ impl Plan {
         let hide_cookie =
             conf.hide_cookie.value().copied().unwrap_or(false) && conf.content().is_none();
         let own_needs = Needs {
-            session: store.is_some()
-                && (!headers.is_empty()
-                    || !sets.is_empty()
-                    || !requirements.is_empty()
-                    || touch.is_some()
-                    || matches!(route, Some(RouteRule::Value(_) | RouteRule::Learn(_)))),
+            session: !headers.is_empty()
+                || !sets.is_empty()
+                || !requirements.is_empty()
+                || touch.is_some()
+                || matches!(route, Some(RouteRule::Value(_) | RouteRule::Learn(_))),
             id: hide_cookie || matches!(route, Some(RouteRule::JvmRoute)),
             ttl: touch.is_some(),
         };
@@ -493,16 +512,35 @@ impl LocationConf {
             || !self.require.items().is_empty()
             || self.content().is_some()
             || self.route.get().is_some()
+            || self.hide_cookie.value() == Some(&true)
             || matches!(self.touch.value(), Some(Touch::Auto { .. } | Touch::Fixed { .. }))
+    }
+
+    /// Where the request holds an id, as written or as the framework has it. None where nothing says so.
+    pub(super) fn id_sources(&self) -> Option<Vec<IdSource>> {
+        if let Some(IdSources { sources, .. }) = self.sources.value() {
+            return Some(sources.clone());
+        }
+        let framework = self.framework.value()?;
+        let cookies = framework.cookies.iter().cloned().map(Source::Cookie);
+        let paths = framework.paths.iter().cloned().map(Source::Path);
+        let sources: Vec<IdSource> =
+            cookies.chain(paths).map(|source| IdSource { source, template: None }).collect();
+        (!sources.is_empty()).then_some(sources)
     }
 
     /// Where the module was turned on, or else what it should read was said.
     pub(super) fn place(&self) -> &Place {
+        static NOWHERE: std::sync::OnceLock<Place> = std::sync::OnceLock::new();
+        self.places().next().unwrap_or_else(|| NOWHERE.get_or_init(Place::unknown))
+    }
+
+    /// The places by which it is known that a location reads sessions.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         let framework = self.framework.get().map(|written| &written.place);
         let store = self.store.get().map(|written| &written.place);
         let route = self.route.get().map(|written| &written.place);
-        static NOWHERE: std::sync::OnceLock<Place> = std::sync::OnceLock::new();
-        framework.or(store).or(route).unwrap_or_else(|| NOWHERE.get_or_init(Place::unknown))
+        framework.into_iter().chain(store).chain(route)
     }
 }
 
@@ -540,7 +578,7 @@ fn check_learn(
     conf: &LocationConf,
     core: Option<&ngx_http_core_loc_conf_t>,
     on: bool,
-    origin: OnErrorOrigin,
+    origin: Origin,
 ) -> Result<(), Mistake> {
     let is_location = core.is_some_and(|core| core.name.len > 0);
     match conf.route.get().filter(|route| route.kind == RouteKind::Learn) {
@@ -562,7 +600,7 @@ fn check_require(
     conf: &LocationConf,
     core: Option<&ngx_http_core_loc_conf_t>,
     on: bool,
-    origin: OnErrorOrigin,
+    origin: Origin,
 ) -> Result<(), Mistake> {
     let Some(list) = conf.require.get().filter(|list| !list.is_empty()) else { return Ok(()) };
     let mistake = |error| Err(Mistake::new("session_redis_require", &list.place, error));
@@ -572,12 +610,6 @@ fn check_require(
         return mistake(ConfigError::new(
             "session_redis_require without session_redis: the location would be open to everyone",
         ));
-    }
-    if conf.on_error.value() == Some(&OnError::Pass) && origin.require == origin.on_error {
-        return mistake(
-            ConfigError::new("\"session_redis_on_error pass\" stands beside it")
-                .hint("a store that fails never satisfies a requirement; leave one of the two out"),
-        );
     }
     let Some(core) = core else { return Ok(()) };
     let any = core.satisfy == NGX_HTTP_SATISFY_ANY as usize;
@@ -602,17 +634,6 @@ fn check_require(
         );
     }
     Ok(())
-}
-
-fn sources(conf: &LocationConf, framework: &Framework) -> Option<Vec<IdSource>> {
-    if let Some(IdSources { sources, .. }) = conf.sources.value() {
-        return Some(sources.clone());
-    }
-    let cookies = framework.cookies.iter().cloned().map(Source::Cookie);
-    let paths = framework.paths.iter().cloned().map(Source::Path);
-    let sources: Vec<IdSource> =
-        cookies.chain(paths).map(|source| IdSource { source, template: None }).collect();
-    (!sources.is_empty()).then_some(sources)
 }
 
 fn incomplete(

@@ -8,10 +8,10 @@ use nginx_sys::{
     ngx_http_variable_value_t, ngx_int_t, ngx_str_t, NGX_ERROR, NGX_HTTP_VAR_CHANGEABLE,
     NGX_HTTP_VAR_NOCACHEABLE, NGX_LOG_WARN, NGX_OK,
 };
-use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
+use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_log_error;
 
-use super::conf::MainConf;
+use super::conf::{LocationConf, MainConf, SetVariable};
 use super::context::{Context, LookedUp};
 use super::handler;
 use super::plan::Plan;
@@ -150,16 +150,43 @@ fn add(
     getter: Getter,
     data: usize,
 ) -> Result<(), ConfigError> {
-    let failed = || ConfigError::new(format!("the variable \"${name}\" cannot be added"));
+    let variable = in_table(cf, name, flags)
+        .ok_or_else(|| ConfigError::new(format!("the variable \"${name}\" cannot be added")))?;
+    if variable.get_handler.is_some() {
+        let taken = format!("\"${name}\" has its values from nginx or another directive already");
+        return Err(ConfigError::new(taken).hint("choose another name"));
+    }
+    variable.get_handler = Some(getter);
+    variable.data = data;
+    Ok(())
+}
+
+/// The entry of nginx's table, made if need be.
+fn in_table(
+    cf: *mut ngx_conf_t,
+    name: &str,
+    flags: u32,
+) -> Option<&'static mut ngx_http_variable_t> {
     // SAFETY: `cf` is live; the name is a copy in its pool, and the variable lives there too.
     unsafe {
-        let mut name: ngx_str_t = pool::copy((*cf).pool, &[name.as_bytes()]).ok_or_else(failed)?;
-        let flags = (flags | NGX_HTTP_VAR_NOCACHEABLE) as usize;
-        let variable = ngx_http_add_variable(cf, &mut name, flags).as_mut().ok_or_else(failed)?;
-        variable.get_handler = Some(getter);
-        variable.data = data;
+        let mut name: ngx_str_t = pool::copy((*cf).pool, &[name.as_bytes()])?;
+        ngx_http_add_variable(cf, &mut name, (flags | NGX_HTTP_VAR_NOCACHEABLE) as usize).as_mut()
     }
-    Ok(())
+}
+
+/// A variable of these sets to which another directive gave its own values later, as "map" may.
+pub(super) fn overridden<'m>(
+    cf: *mut ngx_conf_t,
+    main: &'m MainConf,
+    sets: &[SetVariable],
+) -> Option<&'m str> {
+    let ours = get_set as *const ();
+    let mut names = sets.iter().filter_map(|set| main.variables.get(set.variable));
+    let name = names.find(|name| {
+        let variable = in_table(cf, name, NGX_HTTP_VAR_CHANGEABLE);
+        variable.and_then(|it| it.get_handler).is_none_or(|other| other as *const () != ours)
+    });
+    name.map(String::as_str)
 }
 
 /// A request as a variable sees it.
@@ -271,13 +298,18 @@ impl<'a> View<'a> {
         }
     }
 
+    /// What is known of the session, where the module is on: after a redirect it may be off.
+    fn known(&self) -> Option<&'a Context> {
+        self.plan.and(self.context)
+    }
+
     /// The id and what follows from it, where one was found.
     fn with_id<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        self.context?.id.borrow().as_ref().map(|id| read(id.as_bytes()))
+        self.known()?.id.borrow().as_ref().map(|id| read(id.as_bytes()))
     }
 
     fn with_result<T>(&self, read: impl FnOnce(&LookedUp) -> Option<T>) -> Option<T> {
-        self.context?.result.borrow().as_ref().and_then(read)
+        self.known()?.result.borrow().as_ref().and_then(read)
     }
 }
 
@@ -290,7 +322,7 @@ fn status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn cache_status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.context?.cached.get().map(|cached| Cow::Borrowed(cached.as_str().as_bytes()))
+    view.known()?.cached.get().map(|cached| Cow::Borrowed(cached.as_str().as_bytes()))
 }
 
 fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -310,7 +342,7 @@ fn id_hash<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn key<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.context?.key.borrow().as_ref().map(|key| Cow::Owned(key.to_vec()))
+    view.known()?.key.borrow().as_ref().map(|key| Cow::Owned(key.to_vec()))
 }
 
 fn digest<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -360,10 +392,16 @@ fn no_cache<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn request_uri<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let uri = view.r.main().original_uri();
-    let sources: Vec<Source> = view
-        .plan
-        .map(|plan| plan.sources.iter().map(|source| source.source.clone()).collect())
-        .unwrap_or_default();
-    Some(Cow::Owned(mask(uri, &sources)))
+    let main = view.r.main();
+    // Where the module is off now the id may stand where the location before looked for it.
+    let before = view.context.filter(|_| view.plan.is_none());
+    let before = before.and_then(|context| context.plan.borrow().clone());
+    let here = SessionRedis::location_conf(main.raw()).and_then(LocationConf::id_sources);
+    let sources: Vec<Source> = here
+        .iter()
+        .flatten()
+        .chain(before.iter().flat_map(|plan| &plan.sources))
+        .map(|source| source.source.clone())
+        .collect();
+    Some(Cow::Owned(mask(main.original_uri(), &sources)))
 }

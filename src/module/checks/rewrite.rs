@@ -24,8 +24,19 @@ pub(super) fn returns(cf: *mut ngx_conf_t, location: &Location) -> bool {
         private::module(cf, "ngx_http_rewrite_module").and_then(|rewrite| location.conf(rewrite));
     // SAFETY: the first member of the module's structure is the array of its compiled directives.
     let codes = conf.and_then(|conf| unsafe { (*conf.cast::<*const ngx_array_t>()).as_ref() });
-    // SAFETY: nginx compiled them.
-    codes.is_some_and(|codes| unsafe { reach_return(codes) })
+    codes.is_some_and(|codes| {
+        // SAFETY: nginx compiled them, as an array of bytes.
+        let way = unsafe { follow(codes.elts.cast_const().cast(), codes.nelts) };
+        matches!(way, Way::Returns)
+    })
+}
+
+/// How a piece of the program ends.
+enum Way {
+    Returns,
+    Through,
+    /// It may go on to the access phase: by "break", or by an instruction that we do not know.
+    Leaves,
 }
 
 /// What comes next in the program.
@@ -34,27 +45,28 @@ enum Step {
     /// passed over.
     Forward(usize),
     Return,
-    /// The end, or an instruction that we do not know.
+    /// The end, "break", or an instruction that we do not know.
     Stop,
 }
 
 /// # Safety
-/// `codes` must be a program of the rewrite module: instructions of various sizes one behind the other.
-unsafe fn reach_return(codes: &ngx_array_t) -> bool {
+/// `codes` must be `length` bytes of a program of the rewrite module: instructions of various sizes one behind the
+/// other.
+unsafe fn follow(codes: *const u8, length: usize) -> Way {
     let mut at = 0;
-    while at + size_of::<usize>() <= codes.nelts {
+    while at + size_of::<usize>() <= length {
         // SAFETY: an instruction begins here, whole as nginx wrote it.
-        match unsafe { step(codes.elts.cast_const().cast::<u8>().add(at)) } {
-            Step::Forward(0) | Step::Stop => return false,
+        match unsafe { step(codes.add(at)) } {
+            Step::Forward(0) | Step::Stop => return Way::Leaves,
             Step::Forward(bytes) => at += bytes,
-            Step::Return => return true,
+            Step::Return => return Way::Returns,
         }
     }
-    false
+    Way::Through
 }
 
 /// # Safety
-/// `ip` must point to an instruction.
+/// `ip` must point to an instruction of a whole program.
 unsafe fn step(ip: *const u8) -> Step {
     type Code = unsafe extern "C" fn(*mut ngx_http_script_engine_t);
     // SAFETY: each instruction begins with its function; which it is says what follows.
@@ -69,11 +81,18 @@ unsafe fn step(ip: *const u8) -> Step {
     // SAFETY: as above.
     unsafe {
         if is(ngx_http_script_if_code) {
-            return Step::Forward((*ip.cast::<ngx_http_script_if_code_t>()).next);
+            // Its block stands between it and the next, and may hold a "break".
+            let next = (*ip.cast::<ngx_http_script_if_code_t>()).next;
+            let head = size_of::<ngx_http_script_if_code_t>();
+            return match follow(ip.add(head), next.saturating_sub(head)) {
+                Way::Leaves => Step::Stop,
+                Way::Returns | Way::Through => Step::Forward(next),
+            };
         }
         if is(ngx_http_script_regex_start_code) {
             let regex = &*ip.cast::<ngx_http_script_regex_code_t>();
             return match regex.test() {
+                0 if regex.break_cycle() != 0 => Step::Stop,
                 0 => Step::Forward(regex.next),
                 _ => Step::Forward(size_of::<ngx_http_script_regex_code_t>()),
             };
