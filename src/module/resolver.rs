@@ -32,6 +32,8 @@ pub(super) fn begin(
         (*question).handler = Some(on_resolved);
         (*question).data = Rc::as_ptr(connection).cast_mut().cast();
         (*question).timeout = timeout as ngx_msec_t;
+        // A worker that leaves waits for the lookups that need the answer, not for the answer.
+        (*question).set_cancelable(1);
 
         // On failure nginx has freed the question; a cached name is answered within the call.
         if ngx_resolve_name(question) != NGX_OK as ngx_int_t {
