@@ -48,8 +48,8 @@ use nginx_sys::{
     ngx_array_push, ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
     ngx_http_phases, ngx_http_phases_NGX_HTTP_ACCESS_PHASE,
     ngx_http_phases_NGX_HTTP_POST_READ_PHASE, ngx_http_phases_NGX_HTTP_PREACCESS_PHASE,
-    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_int_t, ngx_module_t, ngx_uint_t, NGX_ERROR,
-    NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_OK,
+    ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE, ngx_int_t, ngx_module_t, ngx_process, ngx_uint_t,
+    NGX_ERROR, NGX_HTTP_MODULE, NGX_LOG_EMERG, NGX_OK, NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
 };
 use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::http::{
@@ -291,11 +291,13 @@ unsafe extern "C" fn exit_process(cycle: *mut ngx_cycle_t) {
     }
 }
 
-/// A worker starts.
+/// A process starts. Those that manage the cache serve no requests, and have nothing to do with stores.
 unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
-    // SAFETY: nginx calls the hook with the live cycle.
-    let (main, log) = unsafe { (SessionRedis::main_conf(&*cycle), (*cycle).log) };
-    if let Some(main) = main {
+    // SAFETY: nginx calls the hook with the live cycle, and writes the variable before.
+    let (main, log, process) =
+        unsafe { (SessionRedis::main_conf(&*cycle), (*cycle).log, ngx_process as u32) };
+    let serves = matches!(process, NGX_PROCESS_WORKER | NGX_PROCESS_SINGLE);
+    if let Some(main) = main.filter(|_| serves) {
         store::start_all(main, log);
         learn::start_all(main, log);
     }

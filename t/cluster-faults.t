@@ -5,6 +5,7 @@ use warnings;
 use experimental 'signatures';
 use FindBin;
 BEGIN { push @INC, "$FindBin::Bin/lib" }
+use IO::Socket::INET;
 use SessionRedis;
 use SessionRedis::Resp qw(array bulk error integer);
 use StoreTest;
@@ -181,6 +182,35 @@ subtest 'some of the seeds are dead' => sub {
     my $nginx   = session_nginx(where => $where, store => 'timeout 5s;');
     is_deeply(codes($nginx, [1 .. $sessions], 120, timeout => 20), { 200 => 120 }, 'one that lives is enough');
     is(scalar lines_like($nginx, qr/is down/), 0, 'nobody is down');
+    no_alert($nginx);
+};
+
+# The system's resolver keeps a thread much longer than lookups wait for it.
+subtest 'a seed whose name the system looks up for long' => sub {
+    plan skip_all => 'memory is checked otherwise' if $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{ASAN_OPTIONS};
+    my $silent = $> == 0 && system('unshare -m true 2>/dev/null') == 0 && IO::Socket::INET->new(LocalAddr => '127.0.0.7', LocalPort => 53, Proto => 'udp');
+    plan skip_all => 'the system cannot be given a name server here' if !$silent;
+    my $dir    = temp_dir();
+    my $binary = $ENV{TEST_NGINX_BINARY} || 'nginx';
+    open my $out, '>', "$dir/nginx" or die "$dir/nginx: $!\n";
+    print {$out} <<~"END";
+        #!/bin/sh
+        printf 'nameserver 127.0.0.7\\noptions timeout:30\\n' >$dir/resolv.conf
+        exec unshare -m sh -c 'mount --bind $dir/resolv.conf /etc/resolv.conf && exec $binary "\$@"' nginx "\$@"
+        END
+    close $out;
+    chmod 0755, "$dir/nginx";
+    local $ENV{TEST_NGINX_BINARY} = "$dir/nginx";
+    my $nginx   = session_nginx(where => 'cluster node.example:7000;', store => 'timeout 50ms;', worker_connections => 2048);
+    my $refused = sub ($count) {
+        my $result = many(port => $nginx->port, count => $count, at_once => 300, request => sub ($i) { request('/need', $i) });
+        is_deeply($result->{codes}, { 503 => $count }, 'lookups end in time');
+    };
+    $refused->(3000);
+    my $before = $nginx->resident_kb;
+    $refused->(15_000);
+    is(scalar lines_like($nginx, qr/is down/), 0, 'it is still looked up');
+    keeps_its_size($nginx, $before);
     no_alert($nginx);
 };
 

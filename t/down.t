@@ -150,4 +150,25 @@ for my $what ('worker_connections', 'descriptors') {
     };
 }
 
+for my $what ('worker_connections', 'descriptors') {
+    subtest "out of $what while the store serves over one connection of two" => sub {
+        my $slow  = sub ($words, $) { return $words->[1] eq key(1) ? [{ delay => 1 }, bulk(session_of(1))] : bulk(session_of(2)) };
+        my $fake  = fake_redis(on => { GET => $slow });
+        my %few   = $what eq 'descriptors' ? (main => 'worker_rlimit_nofile 40;') : (worker_connections => 24);
+        my $nginx = session_nginx(url => $fake->url, store => 'connections 2; timeout 5s;', %few,
+            server => 'location /gif { session_redis_require @user; empty_gif; }');
+        is(get($nginx, '/gif', 2)->{code}, 200, 'it serves');
+        # All have begun a request, which nginx does not close.
+        my @clients = map { my $client = open_connection($nginx->port); syswrite $client, 'GET '; $client } 1 .. 60;
+        wait_for(sub { lines_like($nginx, qr/worker_connections are not enough|accept4?\(\) failed \(24/) }, what => 'the last one');
+        my $begin = sub ($n) { syswrite $clients[$n], substr request('/gif', $n), 4 };
+        $begin->(1);
+        ok($fake->wait_for_command('GET', 2), 'a lookup takes its time');
+        $begin->(2);
+        is(read_response($clients[$_])->{code}, 200, "lookup $_ is served") for 1, 2;
+        is($fake->connections, 1, 'over one connection');
+        is(scalar lines_like($nginx, qr/is down/), 0, 'nothing is said to be down');
+    };
+}
+
 done_testing();

@@ -343,6 +343,16 @@ subtest 'drained servers are read from the store' => sub {
     ok($nginx->gone(\@old, 5), 'the reading keeps no worker');
 };
 
+subtest 'the processes that manage the cache of responses' => sub {
+    my $redis = start_redis();
+    my $nginx = learning_nginx($redis, workers => 1, http => 'proxy_cache_path cache keys_zone=cache:1m;');
+    my $count = sub { return scalar grep { /name=nginx-session-redis/ } split /\n/, $redis->cmd('CLIENT', 'LIST') };
+    ok(wait_for(sub { $count->() }), 'the worker reads which servers are drained');
+    sleep 0.5;
+    is($count->(), 1, 'they do not');
+    cmp_ok(scalar children($nginx->pid), '>', 1, 'although they are there');
+};
+
 subtest 'what another location does not learn' => sub {
     my $redis = start_redis();
     put_sessions($redis, 1, 2);

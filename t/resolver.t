@@ -117,6 +117,28 @@ subtest 'a lookup goes while its name is resolved' => sub {
     is(scalar lines_like($nginx, qr/\[alert\]/), 0, 'without an alert');
 };
 
+subtest 'leaving while a name is resolved that nobody needs any more' => sub {
+    my $dns   = FakeDns->start('sessions.test' => 'silence');
+    my $nginx = named($dns, store => 'timeout 300ms; resolver_timeout 30s;');
+    is(get($nginx, '/need', 1)->{code}, 503, 'no answer in time');
+    my @old = $nginx->reload;
+    ok($nginx->gone(\@old, 5), 'a worker that was reloaded leaves');
+    is(get($nginx, '/need', 1)->{code}, 503, 'as little in time');
+    cmp_ok(seconds { is($nginx->quit, 0, 'nginx leaves') }, '<', 5, 'at once');
+    is(scalar lines_like($nginx, qr/\[alert\]/), 0, 'without an alert');
+};
+
+subtest 'leaving while a lookup waits for a name' => sub {
+    my $dns    = FakeDns->start('sessions.test' => { delay => 1, to => ['127.0.0.1'] });
+    my $nginx  = named($dns, store => 'timeout 5s;');
+    my $client = open_connection($nginx->port);
+    syswrite $client, request('/need', 1);
+    ok(wait_for(sub { $dns->count('sessions.test') }), 'it is asked for');
+    my @old = $nginx->reload;
+    is(read_response($client)->{code}, 200, 'the lookup is answered');
+    ok($nginx->gone(\@old, 3), 'then the worker leaves');
+};
+
 subtest 'several addresses of which some are dead' => sub {
     my $dns   = FakeDns->start('sessions.test' => ['127.0.0.3', '127.0.0.1', '127.0.0.4']);
     my $nginx = named($dns);

@@ -1,5 +1,6 @@
 //! Where a server listens, as the system wants it.
 
+use core::cell::Cell;
 use core::ffi::CStr;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -49,14 +50,16 @@ impl Target {
 /// A host name with its port.
 #[derive(Clone)]
 pub(super) struct Name {
-    pub(super) host: String,
+    /// In cells, since nginx's resolver lower-cases it where it lies.
+    pub(super) host: Box<[Cell<u8>]>,
     pub(super) port: u16,
     pub(super) text: Rc<str>,
 }
 
 impl Name {
     pub(super) fn new(host: &str, port: u16) -> Self {
-        Self { host: host.to_owned(), port, text: format!("{host}:{port}").into() }
+        let text = format!("{host}:{port}").into();
+        Self { host: host.bytes().map(Cell::new).collect(), port, text }
     }
 }
 

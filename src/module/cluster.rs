@@ -41,7 +41,7 @@ use crate::cache::Origin;
 use crate::store::cluster::batch::{Batch, Given};
 use crate::store::cluster::map::SlotMap;
 use crate::store::cluster::nodes::{Due, Nodes, Route};
-use crate::store::cluster::{is_node_down, NodeAddress};
+use crate::store::cluster::{is_node_down, waiting, NodeAddress};
 use crate::store::error::Failure;
 use crate::store::fetched::Fetched;
 use crate::store::resp;
@@ -193,7 +193,7 @@ impl Cluster {
                 node
             }
             Ok(Route::Wait) => {
-                self.unrouted.borrow_mut().push(errand);
+                waiting::push(&mut self.unrouted.borrow_mut(), errand, Errand::is_done);
                 return Ok(());
             }
             Err(failure) => {
@@ -210,7 +210,7 @@ impl Cluster {
             queues.resize_with(node + 1, Queue::default);
         }
         if let Some(queue) = queues.get_mut(node) {
-            queue.waiting.push(errand);
+            waiting::push(&mut queue.waiting, errand, Errand::is_done);
         }
         drop(queues);
         if let Some(events) = self.events.get() {

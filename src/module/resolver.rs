@@ -22,16 +22,20 @@ pub(super) fn begin(
 
     // SAFETY: the resolver lives as long as the configuration, and so as this worker. A question
     // under way is kept in the connection, as is the name, and taken back before the connection goes.
+    // nginx writes to the name, in place and on this thread only: it lies in cells.
     unsafe {
         let question = ngx_resolve_start(resolver, core::ptr::null_mut());
         // The second is nginx's NGX_NO_RESOLVER.
         if question.is_null() || question as usize == usize::MAX {
             return Err(Failure::Unresolved);
         }
-        (*question).name = ngx_str_t { len: name.host.len(), data: name.host.as_ptr().cast_mut() };
+        let host = name.host.as_ptr().cast_mut().cast();
+        (*question).name = ngx_str_t { len: name.host.len(), data: host };
         (*question).handler = Some(on_resolved);
         (*question).data = Rc::as_ptr(connection).cast_mut().cast();
         (*question).timeout = timeout as ngx_msec_t;
+        // A worker that leaves waits for the lookups that need the answer, not for the answer.
+        (*question).set_cancelable(1);
 
         // On failure nginx has freed the question; a cached name is answered within the call.
         if ngx_resolve_name(question) != NGX_OK as ngx_int_t {

@@ -5,10 +5,7 @@ use core::cell::{OnceCell, RefCell};
 use core::ptr;
 use std::rc::Rc;
 
-use nginx_sys::{
-    ngx_event_t, ngx_exiting, ngx_log_t, ngx_process, NGX_LOG_NOTICE, NGX_LOG_WARN,
-    NGX_PROCESS_SINGLE, NGX_PROCESS_WORKER,
-};
+use nginx_sys::{ngx_event_t, ngx_exiting, ngx_log_t, NGX_LOG_NOTICE, NGX_LOG_WARN};
 use ngx::ngx_log_error;
 
 use super::address::Target;
@@ -87,11 +84,7 @@ impl Watch {
 
         let event = Event::new(on_event, ptr::from_ref(watch).cast_mut().cast(), log);
         event.set_cancelable(true);
-        // SAFETY: nginx writes the variable before a process begins its work. Those that manage the cache serve
-        // no requests.
-        if matches!(unsafe { ngx_process } as u32, NGX_PROCESS_WORKER | NGX_PROCESS_SINGLE) {
-            event.arm(0);
-        }
+        event.arm(0);
         let _ = watch.rest.set(Rest { sentinels, event });
         watch
     }

@@ -241,20 +241,24 @@ impl StoreServers {
         servers.pick(tried)
     }
 
-    /// The least loaded connection to a server, or a new one while there may be more; if it must be
-    /// `fresh`, one that is not used yet.
+    /// The least loaded connection to a server, or a new one while there may be more and one can be opened;
+    /// if it must be `fresh`, one that is not used yet.
     fn connection(&'static self, server: usize, fresh: bool) -> Result<Rc<Connection>, Failure> {
-        let least = {
+        let (least, is_full) = {
             let connections = self.connections.borrow();
             let open = connections.get(server).map_or(&[][..], Vec::as_slice);
             let fit = open.iter().filter(|connection| !fresh || !connection.is_used());
             let least = fit.min_by_key(|connection| connection.load());
-            let is_full = open.len() >= self.limits.connections;
-            least.filter(|least| fresh || is_full || least.load() == 0).map(Rc::clone)
+            (least.map(Rc::clone), open.len() >= self.limits.connections)
         };
-        match least {
-            Some(connection) => Ok(connection),
-            None => self.open(server, false),
+        let Some(least) = least else { return self.open(server, false) };
+        if fresh || is_full || least.load() == 0 {
+            return Ok(least);
+        }
+        match self.open(server, false) {
+            // That this worker has no descriptor left, say, is no fault of the server.
+            Err(_) if least.is_open() => Ok(least),
+            opened => opened,
         }
     }
 

@@ -1,8 +1,8 @@
 //! A Redis Cluster without its sockets: which node serves a key, which nodes are down, what is asked of one.
 //!
 //! A [`slot`] is what a key hashes to, a [`map`] says who serves which slots, [`nodes`] whom to ask now and what to
-//! do about those that are down, a [`batch`] holds what is asked of one node at once, and a [`redirect`] is how a
-//! node says that a key is elsewhere.
+//! do about those that are down, a [`batch`] holds what is asked of one node at once, [`waiting`] what is asked next, and a
+//! [`redirect`] is how a node says that a key is elsewhere.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod map;
 pub mod nodes;
 pub mod redirect;
 pub mod slot;
+pub mod waiting;
 
 use std::fmt;
 

@@ -66,6 +66,11 @@ impl Errand {
         }
     }
 
+    /// Whether somebody waited for it, and it has ended meanwhile.
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self, Self::Part(part) if part.lookup.is_done())
+    }
+
     /// Whether only a master will do.
     pub(super) fn wants_master(&self) -> bool {
         match self {
