@@ -45,9 +45,11 @@ refuses('raw without a key', 'session_redis', 'framework "raw" makes no key of t
     server => "location / {\nsession_redis redis://127.0.0.1; #!\nsession_redis_cookie sid;\nsession_redis_set_header X-A /a;\n}");
 refuses('raw without a format', 'session_redis', 'framework "raw" reads no format; add "session_redis_format" or name another "session_redis_framework"',
     server => "location / {\nsession_redis redis://127.0.0.1; #!\nsession_redis_cookie sid;\nsession_redis_key 's:\$session_redis_id';\nsession_redis_set_header X-A /a;\n}");
-refuses('hide_cookie without a cookie', 'session_redis', qr/^framework "raw" names no cookie or other id/,
+warned('hide_cookie without a cookie', qr/^"session_redis" directive: framework "raw" names no cookie or other id/,
     server => "location / {\nsession_redis redis://127.0.0.1; #!\nsession_redis_hide_cookie on;\n}");
 accepted('hide_cookie off without a cookie', server => "session_redis redis://127.0.0.1;\nsession_redis_hide_cookie off;");
+accepted('hide_cookie above what it needs', http => 'session_redis_hide_cookie on;',
+    server => "session_redis redis://127.0.0.1;\nsession_redis_framework express;\nlocation / {\nsession_redis_secret x;\nsession_redis_set_header X-A /a;\n$backend\n}\nlocation /static {\nsession_redis off;\n}");
 accepted('raw with all of it', server => "location / {\nsession_redis redis://127.0.0.1;\nsession_redis_cookie sid;\nsession_redis_key 's:\$session_redis_id';\nsession_redis_format json;\nsession_redis_set_header X-A /a;\n}");
 for my $directive ('session_redis_set_header X-A @user', 'session_redis_set $a @user', 'session_redis_require @user', 'session_redis_route @user') {
     my ($name) = split / /, $directive;
@@ -104,7 +106,9 @@ warned('require in an internal location', '"session_redis_require" does not prot
 my $taken = sub { qq("\$$_[0]" has its values from nginx or another directive already; choose another name) };
 refuses("\$$_ of nginx", 'session_redis_set', $taken->($_), in_location("session_redis_set \$$_ /a; #!")) for qw(args limit_rate);
 refuses('a name of map', 'session_redis_set', $taken->('v'), http => "map \$arg_a \$v {\ndefault x;\n}", in_location('session_redis_set $v /a; #!'));
-refuses('a name of set', 'session_redis_set', $taken->('v'), in_location("set \$v x;\nsession_redis_set \$v /a; #!"));
+my @servers = ("server {\nserver_name a;\nlocation / {\nset \$v x;\n}\n}", "server {\nserver_name b;\nlocation / {\n${on}session_redis_set \$v /a;\n}\n}");
+accepted('a name of set elsewhere, before', http => "$servers[0]\n$servers[1]");
+accepted('a name of set elsewhere, later', http => "$servers[1]\n$servers[0]");
 refused('a map of the name later', '"session_redis_set $v" is overridden by another directive that gives "$v" its values; choose another name',
     http => "${on}session_redis_set \$v /a; #!\nmap \$arg_a \$v {\ndefault x;\n}", server => "location / {\n}");
 accepted('one name in several locations', server => "${on}session_redis_set \$v /a;\nlocation /x {\nsession_redis_set \$v /b;\n}\nlocation /y {\nsession_redis_set \$V /c;\n}");

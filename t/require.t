@@ -509,7 +509,7 @@ GET /
 --- more_headers eval
 $::alice
 --- error_code: 503
---- raw_response_headers_unlike: (?s)(?:Cache-Control|Retry-After).*(?:Cache-Control: no-store.*Cache-Control|Retry-After.*Retry-After)
+--- raw_response_headers_unlike: (?si)(cache-control|retry-after):.*\n\1:
 --- response_headers
 Cache-Control: no-store
 Retry-After: 1
@@ -544,3 +544,34 @@ Location: /login?next=/a%0D%0AX-Evil: 1
 [401, 200, 404, 401, 200, 404]
 --- lookups eval
 [0, 1, 0, 0, 1, 0]
+
+
+
+=== TEST 33: what a backend says of caching stays where others admit what we refuse
+--- config
+    location = /private { proxy_pass http://127.0.0.1:$TEST_NGINX_SERVER_PORT/source; }
+    location = /source {
+        add_header X-Accel-Redirect /files/page.txt;
+        add_header Cache-Control "private, max-age=5";
+        return 200 "";
+    }
+    location /files/ {
+        internal;
+        alias html/;
+        satisfy any; auth_basic "x"; auth_basic_user_file ../html/passwords;
+        $TEST_NGINX_SESSION
+        session_redis_require /absent;
+    }
+--- user_files
+>>> passwords
+ann:{PLAIN}pw
+>>> page.txt
+page
+--- request eval
+["GET /private", "GET /private"]
+--- more_headers eval
+["$::alice\nAuthorization: Basic YW5uOnB3", $::alice]
+--- error_code eval
+[200, 401]
+--- response_headers eval
+["Cache-Control: private, max-age=5", "Cache-Control: private, max-age=5, no-store"]

@@ -448,10 +448,12 @@ GET /arg?a=1&sid=alice-0123456789ab
     location /off { session_redis off; $TEST_NGINX_PASS }
     location /redirect { try_files /none /off; }
     location /own { session_redis_id arg:own; try_files /none /off; }
+    location /other { session_redis_id arg:own; try_files /none /on; }
+    location /on { session_redis_id cookie:sid; $TEST_NGINX_PASS }
 --- request eval
-["GET /off;sid=alice-0123456789ab?b=2", "GET /redirect;sid=alice-0123456789ab?sid=bobby-0123456789ab", "GET /own?own=alice-0123456789ab"]
+["GET /off;sid=alice-0123456789ab?b=2", "GET /redirect;sid=alice-0123456789ab?sid=bobby-0123456789ab", "GET /own?own=alice-0123456789ab", "GET /other?own=alice-0123456789ab"]
 --- response_body_like eval
-[qr/X-V: <\/off;sid=(?!alice)[^;?]*\?b=2>/, qr/X-V: <\/redirect;sid=(?!alice)[^;?]*\?sid=(?!bobby)[^;?]*>/, qr/X-V: <\/own\?own=(?!alice)/]
+[qr/X-V: <\/off;sid=(?!alice)[^;?]*\?b=2>/, qr/X-V: <\/redirect;sid=(?!alice)[^;?]*\?sid=(?!bobby)[^;?]*>/, qr/X-V: <\/own\?own=(?!alice)/, qr/X-V: <\/other\?own=(?!alice)/]
 
 
 

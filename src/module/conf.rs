@@ -296,6 +296,20 @@ pub(crate) struct MainConf {
     pub(super) learners: RefCell<Vec<Rc<Learner>>>,
     /// Each level that was merged, for the checks that follow.
     pub(super) locations: RefCell<Vec<Location>>,
+    /// Where ids stand in addresses, anywhere.
+    pub(super) in_addresses: RefCell<Vec<Source>>,
+}
+
+impl MainConf {
+    /// A request may go from location to location: what one reads as an id none may tell.
+    fn note_addresses(&self, sources: Vec<IdSource>) {
+        let mut known = self.in_addresses.borrow_mut();
+        for IdSource { source, .. } in sources {
+            if matches!(source, Source::Path(_) | Source::Arg(_)) && !known.contains(&source) {
+                known.push(source);
+            }
+        }
+    }
 }
 
 /// `server {}`, and `upstream {}`, which has structures of the same level
@@ -389,6 +403,7 @@ pub(super) unsafe extern "C" fn merge_location(
     if let Some(main) = SessionRedis::main_conf(unsafe { &*cf }) {
         let requires = own.require.get().is_some() && !inherited.require;
         main.locations.borrow_mut().push(Location::current(cf, requires));
+        main.note_addresses(own.id_sources().unwrap_or_default());
     }
     match Plan::of(cf, own, inherited) {
         Ok(plan) => {

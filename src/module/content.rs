@@ -10,7 +10,7 @@ use nginx_sys::{
 use super::conf::{LocationConf, Place};
 use super::context::Context;
 use super::lookup::Resume;
-use super::request::Request;
+use super::request::{Request, ALLOW};
 use super::{destroy, explain};
 
 /// nginx's type of a content handler.
@@ -47,11 +47,11 @@ impl LocationConf {
 
 /// Refuses a request, which no cache may keep. `allow`: the methods that are not refused.
 pub(super) fn refuse(r: Request, status: u32, allow: Option<&str>) -> ngx_int_t {
-    let allow = allow.map(|methods| ("Allow", methods));
-    let mut headers = [("Cache-Control", "no-store")].into_iter().chain(allow);
-    match headers.all(|(name, value)| r.set_answer_header(name, value.as_bytes()).is_some()) {
-        true => status as ngx_int_t,
-        false => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
+    let allowed = allow
+        .map_or(Some(()), |methods| r.set_answer_header(&ALLOW, methods.as_bytes()).map(|_| ()));
+    match allowed.and_then(|()| r.forbid_storing()) {
+        Some(_) => status as ngx_int_t,
+        None => NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t,
     }
 }
 

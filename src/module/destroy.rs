@@ -16,7 +16,7 @@ use super::handler;
 use super::identify::{identify, Identified};
 use super::lookup::{Query, Ticket};
 use super::plan::{KeyRule, Plan};
-use super::request::Request;
+use super::request::{Request, RETRY_AFTER};
 use super::SessionRedis;
 use crate::framework::Framework;
 use crate::session::id::SessionId;
@@ -143,7 +143,7 @@ fn conclude(r: Request, context: &Context, plan: &Plan, destroy: &Destroy) -> ng
 
 /// The cookie is left alone: whoever tries again is still the one who logs out.
 fn unavailable(r: Request) -> ngx_int_t {
-    match r.set_answer_header("Retry-After", b"1") {
+    match r.set_answer_header(&RETRY_AFTER, b"1") {
         Some(_) => refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE, None),
         None => INTERNAL,
     }
@@ -172,7 +172,7 @@ fn answer(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
 }
 
 fn answer_headers(r: Request, plan: &Plan) -> Option<()> {
-    r.set_answer_header("Cache-Control", b"no-store")?;
+    r.forbid_storing()?;
     for name in &plan.logout_cookies {
         let cookie = plan.attributes.expire(name, r.is_https());
         r.push_answer_header("Set-Cookie", cookie.as_bytes())?;

@@ -192,7 +192,7 @@ fn read(r: Request, plan: &Plan, stored: &Stored, standing: &Standing, report: &
 /// Text, or JSON for whoever asks for it.
 fn answer(r: Request, report: &Report) -> ngx_int_t {
     let json = argument(r.original_args(), b"format") == Some(b"json");
-    if r.set_answer_header("Cache-Control", b"no-store").is_none() {
+    if r.forbid_storing().is_none() {
         return INTERNAL;
     }
     match json {

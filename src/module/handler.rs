@@ -14,6 +14,7 @@ use nginx_sys::{
 };
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf};
 use ngx::{ngx_log_debug, ngx_log_error};
+use smallvec::SmallVec;
 
 use super::conf::SetHeader;
 use super::context::{derive_key, Context, LookedUp, Progress};
@@ -22,7 +23,7 @@ use super::learn;
 use super::lookup::{Answer, Query, Ticket};
 use super::near_cache::NearCache;
 use super::plan::{Made, Plan, Reading, Required};
-use super::request::Request;
+use super::request::{Request, RETRY_AFTER};
 use super::store::Store;
 use super::SessionRedis;
 use crate::cache::CacheStatus;
@@ -55,8 +56,8 @@ pub(super) unsafe extern "C" fn post_read(r: *mut ngx_http_request_t) -> ngx_int
     strip(r)
 }
 
-/// PREACCESS, first: once more after a redirect, since those of errors skip POST_READ, and what another location has
-/// made of the request does not hold here.
+/// PREACCESS, first: once more, since error redirects skip POST_READ and other modules may have set headers since; and
+/// what another location has made of the request does not hold here.
 pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
     let r = unsafe { Request::from_raw(r) };
@@ -74,14 +75,14 @@ pub(super) unsafe extern "C" fn preaccess_first(r: *mut ngx_http_request_t) -> n
         }
     }
     let trusted = context.is_some_and(|context| context.trusted.get());
-    let rc = if r.raw().internal() != 0 && !trusted { strip(r) } else { DECLINED };
+    let rc = if trusted { DECLINED } else { strip(r) };
     match plan(r) {
         Some(plan) if rc == DECLINED && plan.early => session(r, &plan),
         _ => rc,
     }
 }
 
-/// What was made of the request in the location that it comes from.
+/// What was made of the request in the location that it comes from. (Cookies that differ from the chosen one stay out.)
 fn take_back(r: Request, context: &Context) -> Option<()> {
     context.progress.set(Progress::New);
     context.refusal.take();
@@ -589,18 +590,21 @@ fn login_address<'a>(r: Request, plan: &Plan, login: &str) -> Option<&'a [u8]> {
 }
 
 fn refuse(r: Request, context: &Context, status: u16, retry_after: bool) -> ngx_int_t {
-    let retry_after = retry_after.then_some(("Retry-After", "1"));
-    for (name, value) in [("Cache-Control", "no-store")].into_iter().chain(retry_after) {
-        match r.set_answer_header(name, value.as_bytes()) {
-            Some(header) => context.refusal.borrow_mut().push(header),
-            None => return INTERNAL,
-        }
+    let mut refusal = SmallVec::new();
+    refusal.extend(r.forbid_storing());
+    if retry_after {
+        refusal.extend(r.set_answer_header(&RETRY_AFTER, b"1"));
     }
-    ngx_int_t::from(status as i16)
+    let is_complete = refusal.len() == 1 + usize::from(retry_after);
+    context.refusal.replace(refusal);
+    if is_complete {
+        ngx_int_t::from(status as i16)
+    } else {
+        INTERNAL
+    }
 }
 
 fn redirect_to_login(r: Request, address: &[u8]) -> ngx_int_t {
-    let answer = r.set_answer_header("Cache-Control", b"no-store");
-    let answer = answer.and_then(|_| r.set_location(address));
+    let answer = r.forbid_storing().and_then(|_| r.set_location(address));
     answer.map_or(INTERNAL, |()| NGX_HTTP_MOVED_TEMPORARILY as ngx_int_t)
 }

@@ -512,7 +512,6 @@ impl LocationConf {
             || !self.require.items().is_empty()
             || self.content().is_some()
             || self.route.get().is_some()
-            || self.hide_cookie.value() == Some(&true)
             || matches!(self.touch.value(), Some(Touch::Auto { .. } | Touch::Fixed { .. }))
     }
 

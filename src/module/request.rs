@@ -374,15 +374,22 @@ impl Request {
         }
     }
 
-    /// As `push_answer_header`, in the place of one that is there already: an error page may be refused itself.
-    pub(super) fn set_answer_header(self, name: &'static str, value: &[u8]) -> Option<Header> {
+    /// As `push_answer_header`, in the place of our own of this name: an error page may be refused itself. Those of others
+    /// stay beside it.
+    pub(super) fn set_answer_header(self, name: &AnswerName, value: &[u8]) -> Option<Header> {
         // SAFETY: the list is embedded in the live request.
         let part = unsafe { &raw const (*self.as_ptr()).headers_out.headers.part };
         let mut headers = Headers { part, index: 0 };
-        match headers.find(|header| header.is_sent() && header.is_called(name.as_bytes())) {
+        match headers.find(|header| header.is_sent() && ptr::eq(header.name(), name.0.as_bytes())) {
             Some(header) => self.replace_value(header, value).map(|()| header),
-            None => self.push_answer_header(name, value),
+            None => self.push_answer_header(name.0, value),
         }
+    }
+
+    /// No cache keeps the answer.
+    pub(super) fn forbid_storing(self) -> Option<Header> {
+        static CACHE_CONTROL: AnswerName = AnswerName("Cache-Control");
+        self.set_answer_header(&CACHE_CONTROL, b"no-store")
     }
 
     /// A header of the answer is not sent.
@@ -399,6 +406,12 @@ impl Request {
         Some(())
     }
 }
+
+/// The name of a header of an answer that we set: the one place in memory where it lies tells it from others.
+pub(super) struct AnswerName(&'static str);
+
+pub(super) static RETRY_AFTER: AnswerName = AnswerName("Retry-After");
+pub(super) static ALLOW: AnswerName = AnswerName("Allow");
 
 /// One header, as long as its request lives; one that is taken out of the request is there no more.
 #[derive(Clone, Copy, PartialEq, Eq)]

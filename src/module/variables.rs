@@ -4,14 +4,14 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::borrow::Cow;
 
 use nginx_sys::{
-    ngx_conf_t, ngx_http_add_variable, ngx_http_request_t, ngx_http_variable_t,
-    ngx_http_variable_value_t, ngx_int_t, ngx_str_t, NGX_ERROR, NGX_HTTP_VAR_CHANGEABLE,
-    NGX_HTTP_VAR_NOCACHEABLE, NGX_LOG_WARN, NGX_OK,
+    ngx_conf_t, ngx_http_add_variable, ngx_http_get_variable_index, ngx_http_request_t,
+    ngx_http_variable_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t, NGX_ERROR,
+    NGX_HTTP_VAR_CHANGEABLE, NGX_HTTP_VAR_NOCACHEABLE, NGX_LOG_WARN, NGX_OK,
 };
-use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
+use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_log_error;
 
-use super::conf::{LocationConf, MainConf, SetVariable};
+use super::conf::{MainConf, SetVariable};
 use super::context::{Context, LookedUp};
 use super::handler;
 use super::plan::Plan;
@@ -22,7 +22,7 @@ use crate::config::ConfigError;
 use crate::login::return_to;
 use crate::policy::Status;
 use crate::session::key::key_digest;
-use crate::session::source::{mask, Source};
+use crate::session::source::mask;
 use crate::stored::{Excerpt, Stored};
 
 /// What a variable needs to be known before it has a value.
@@ -152,13 +152,21 @@ fn add(
 ) -> Result<(), ConfigError> {
     let variable = in_table(cf, name, flags)
         .ok_or_else(|| ConfigError::new(format!("the variable \"${name}\" cannot be added")))?;
-    if variable.get_handler.is_some() {
+    if variable.get_handler.is_some() && !is_of_set(cf, variable) {
         let taken = format!("\"${name}\" has its values from nginx or another directive already");
         return Err(ConfigError::new(taken).hint("choose another name"));
     }
     variable.get_handler = Some(getter);
     variable.data = data;
     Ok(())
+}
+
+/// Whether the variable is one that "set" writes, in some location: it goes on to. What it holds elsewhere is its own
+/// place among a request's values, by its number.
+fn is_of_set(cf: *mut ngx_conf_t, variable: &mut ngx_http_variable_t) -> bool {
+    // SAFETY: `cf` is live, and the name is the variable's own.
+    let index = unsafe { ngx_http_get_variable_index(cf, &mut variable.name) };
+    variable.set_handler.is_none() && usize::try_from(index) == Ok(variable.data)
 }
 
 /// The entry of nginx's table, made if need be.
@@ -392,16 +400,6 @@ fn no_cache<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn request_uri<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let main = view.r.main();
-    // Where the module is off now the id may stand where the location before looked for it.
-    let before = view.context.filter(|_| view.plan.is_none());
-    let before = before.and_then(|context| context.plan.borrow().clone());
-    let here = SessionRedis::location_conf(main.raw()).and_then(LocationConf::id_sources);
-    let sources: Vec<Source> = here
-        .iter()
-        .flatten()
-        .chain(before.iter().flat_map(|plan| &plan.sources))
-        .map(|source| source.source.clone())
-        .collect();
-    Some(Cow::Owned(mask(main.original_uri(), &sources)))
+    let main = SessionRedis::main_conf(view.r.raw())?;
+    Some(Cow::Owned(mask(view.r.main().original_uri(), &main.in_addresses.borrow())))
 }

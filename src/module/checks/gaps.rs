@@ -41,17 +41,17 @@ fn storeless(
         .collect()
 }
 
-/// What is missing where a variable of ours is all that needs the session: a location's own directives are refused
-/// without it.
+/// What is missing where a variable of ours, or a cookie to be hidden, is all that needs the session: a location's own
+/// directives are refused without it.
 fn unread(cf: *mut ngx_conf_t, main: &MainConf, locations: &[Location]) -> Vec<Finding> {
     let used = main.used.get();
-    if !used.id && !used.session() {
-        return Vec::new();
-    }
+    let is_needed =
+        |conf: &LocationConf| used.id || used.session() || conf.hide_cookie.value() == Some(&true);
     let planned = locations.iter().filter_map(Location::own).filter(|conf| conf.plan.is_some());
     let read: HashSet<_> = planned.flat_map(LocationConf::places).collect();
     let is_unread = |conf: &LocationConf| {
-        conf.plan.is_none()
+        is_needed(conf)
+            && conf.plan.is_none()
             && matches!(conf.store.value(), Some(StoreName::Name(_) | StoreName::Url(_)))
             && !read.contains(conf.place())
     };
