@@ -130,13 +130,14 @@ refused('password and password_file', '"password_file" directive: the store has 
 
 # A password that only root may read: workers read it again when it is rotated.
 SKIP: {
-    skip 'only root starts nginx as another user', 5 if $> != 0;
+    skip 'only root starts nginx as another user', 6 if $> != 0;
     my ($user) = grep { defined getpwnam $_ } qw(www-data nobody);
     my $group = getgrgid((getpwnam $user)[3]);
     my $said  = sub { my ($mode, $owner, $of_group) = @_; chown $owner, $of_group, $private; chmod $mode, $private; as_user("user $user $group;", "password_file $private;") };
     my $warning = qr/\[warn\] (?:\d+#\d+: )?"\Q$private\E" is not readable by user "$user": it cannot be read again when rotated in \S+:\d+/;
     my ($uid, $gid) = (getpwnam $user)[2, 3];
     like($said->(0600, 0, 0), $warning, 'a password file of root');
+    like(as_user("user $user $group;", "sentinel_password_file $private;", 'sentinel m 127.0.0.1;'), $warning, 'one for Sentinels');
     like($said->(0040, $uid, $gid), $warning, 'one that its owner may not read');
     unlike($said->(0640, 0, $gid), qr/\[warn\]/, 'one that the group of the workers may read');
     unlike($said->(0400, $uid, 0), qr/\[warn\]/, 'one of the workers');
@@ -146,11 +147,11 @@ SKIP: {
 
 # What "nginx -t" says with another user.
 sub as_user {
-    my ($user, $line) = @_;
+    my ($user, $line, $where) = @_;
     my $dir  = temp_dir();
     my $conf = file_of(join "\n", (map { "load_module $_;" } split ' ', $ENV{TEST_NGINX_LOAD_MODULES} // ''), $user, "pid $dir/pid;", 'events { }',
         "http { access_log off; client_body_temp_path $dir/a; proxy_temp_path $dir/b; fastcgi_temp_path $dir/c; uwsgi_temp_path $dir/d; scgi_temp_path $dir/e;",
-        'session_redis_store s {', $server, $line, '} }', '');
+        'session_redis_store s {', $where // $server, $line, '} }', '');
     my $nginx = $ENV{TEST_NGINX_BINARY} || 'nginx';
     return qx{'$nginx' -t -e stderr -p '$dir' -c '$conf' 2>&1};
 }

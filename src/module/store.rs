@@ -45,8 +45,10 @@ pub(super) struct Store {
     pub(super) limits: Limits,
     pub(super) cache: Option<cache::Limits>,
     pub(super) own_resolver: Option<*mut ngx_resolver_t>,
+    /// In ms.
+    pub(super) own_resolver_timeout: Option<u64>,
     pub(super) place: Place,
-    resolver: Cell<*mut ngx_resolver_t>,
+    resolver: Cell<Option<(*mut ngx_resolver_t, u64)>>,
     servers: OnceCell<Vec<(Target, ServerConf)>>,
     client: OnceCell<&'static Client>,
 }
@@ -66,7 +68,6 @@ const CLIENT_NAME: &str = "nginx-session-redis";
 pub(super) struct Limits {
     pub(super) connect_timeout: u64,
     pub(super) timeout: u64,
-    pub(super) resolver_timeout: u64,
     pub(super) connections: usize,
     pub(super) max_pending: usize,
     pub(super) max_size: usize,
@@ -78,7 +79,6 @@ impl Default for Limits {
         Self {
             connect_timeout: 100,
             timeout: 250,
-            resolver_timeout: 30_000,
             connections: 1,
             max_pending: 4096,
             max_size: 64 * 1024,
@@ -102,8 +102,9 @@ impl Store {
             limits: Limits::default(),
             cache: None,
             own_resolver: None,
+            own_resolver_timeout: None,
             place,
-            resolver: Cell::new(core::ptr::null_mut()),
+            resolver: Cell::new(None),
             servers: OnceCell::new(),
             client: OnceCell::new(),
         }
@@ -182,7 +183,9 @@ impl Store {
         if self.cluster.is_some() {
             return Ok(());
         }
-        self.resolver.set(self.own_resolver.unwrap_or_else(|| http_resolver(cf)));
+        let (resolver, timeout) = http_resolver(cf);
+        let timeout = self.own_resolver_timeout.unwrap_or(timeout);
+        self.resolver.set(self.own_resolver.or(resolver).map(|resolver| (resolver, timeout)));
         if let Some(sentinels) = &self.sentinels {
             return sentinels.locate(|host, port| self.of_host(cf, host, port));
         }
@@ -218,7 +221,7 @@ impl Store {
             false => format!("{host}:{port}"),
         };
         // With a resolver only literal addresses are taken now.
-        let at_start = self.resolver.get().is_null();
+        let at_start = self.resolver.get().is_none();
         let addresses = address::parse(cf, &text, at_start)?;
         if addresses.is_empty() {
             return Ok(vec![(Target::Name(Name::new(host, port)), ServerConf::default())]);
@@ -288,7 +291,8 @@ impl Store {
         self.servers.get().map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn resolver(&self) -> *mut ngx_resolver_t {
+    /// nginx's resolver for its servers, and the time that it may take, in ms.
+    pub(super) fn resolver(&self) -> Option<(*mut ngx_resolver_t, u64)> {
         self.resolver.get()
     }
 
@@ -346,17 +350,20 @@ fn upstream(cf: *mut ngx_conf_t, name: &str) -> Option<&'static ngx_http_upstrea
     }
 }
 
-/// The resolver of http{}, unless it is the dummy without addresses that nginx puts there.
-fn http_resolver(cf: *mut ngx_conf_t) -> *mut ngx_resolver_t {
+/// The resolver of http{}, unless it is the dummy without addresses that nginx puts there, and its `resolver_timeout` in
+/// ms.
+fn http_resolver(cf: *mut ngx_conf_t) -> (Option<*mut ngx_resolver_t>, u64) {
+    /// As in nginx, where nothing is written.
+    const TIMEOUT: u64 = 30_000;
     // SAFETY: `cf` is live, and so is what it configures.
     unsafe {
-        let core = NgxHttpCoreModule::location_conf(&*cf);
-        match core.and_then(|core| core.resolver.as_ref()) {
-            Some(resolver) if resolver.connections.nelts > 0 => {
-                core::ptr::from_ref(resolver).cast_mut()
-            }
-            _ => core::ptr::null_mut(),
-        }
+        let Some(core) = NgxHttpCoreModule::location_conf(&*cf) else { return (None, TIMEOUT) };
+        let resolver = core.resolver.as_ref().filter(|resolver| resolver.connections.nelts > 0);
+        let written = core.resolver_timeout != nginx_sys::ngx_msec_t::MAX;
+        (
+            resolver.map(|resolver| core::ptr::from_ref(resolver).cast_mut()),
+            if written { core.resolver_timeout as u64 } else { TIMEOUT },
+        )
     }
 }
 

@@ -169,7 +169,6 @@ impl Block {
         store.limits = Limits {
             connect_timeout: self.connect_timeout.unwrap_or(defaults.connect_timeout),
             timeout: self.timeout.unwrap_or(defaults.timeout),
-            resolver_timeout: self.resolver_timeout.unwrap_or(defaults.resolver_timeout),
             connections: self.connections.unwrap_or(defaults.connections),
             max_pending: self.max_pending.unwrap_or(defaults.max_pending),
             max_size: self.max_size.unwrap_or(defaults.max_size),
@@ -180,6 +179,7 @@ impl Block {
         store.password = self.password;
         store.password_file = self.password_file;
         store.own_resolver = self.resolver;
+        store.own_resolver_timeout = self.resolver_timeout;
         store.cache = self.cache;
         Ok(store)
     }

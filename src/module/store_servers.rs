@@ -45,7 +45,7 @@ pub(super) struct StoreServers {
     credentials: Credentials,
     tls: Option<Rc<Tls>>,
     limits: StoreLimits,
-    resolver: *mut ngx_resolver_t,
+    resolver: Option<(*mut ngx_resolver_t, u64)>,
     log: *mut ngx_log_t,
     /// nginx's own lines about each failed connect would repeat what we say once.
     quiet_log: Box<ngx_log_t>,
@@ -163,7 +163,7 @@ impl StoreServers {
 
     /// nginx's resolver and the time it may take, in ms.
     pub(super) fn resolver(&self) -> Option<(*mut ngx_resolver_t, u64)> {
-        (!self.resolver.is_null()).then_some((self.resolver, self.limits.resolver_timeout))
+        self.resolver
     }
 
     /// Where a server listens.

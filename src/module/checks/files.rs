@@ -19,8 +19,11 @@ struct User {
 /// The password files that only the master may read.
 pub(super) fn unreadable(cf: *mut ngx_conf_t, main: &MainConf) -> Vec<Finding> {
     let Some(user) = User::of_workers(cf) else { return Vec::new() };
-    let stores = main.stores.iter();
-    let files = stores.filter_map(|store| Some((store, store.password_file.as_deref()?)));
+    let files = main.stores.iter().flat_map(|store| {
+        let of_sentinels = store.sentinels.as_ref().and_then(|it| it.password_file.as_deref());
+        let own = store.password_file.as_deref();
+        own.into_iter().chain(of_sentinels).map(move |path| (store, path))
+    });
     files
         .filter(|(_, path)| !user.may_read(path))
         .map(|(store, path)| Finding {
