@@ -275,6 +275,15 @@ for my $shared ('', $zone) {
         is_deeply(spread(sticky_nginx(['a', 'b backup'], method => $shared, after => $drain), 6), { b => 6 }, 'a backup is better');
         my $backup = sticky_nginx(['a', 'e backup'], method => $shared, after => $drain);
         is_deeply(spread($backup, 6), { a => 6 }, 'unless it is dead');
+        # The other methods take no backups.
+        for my $method ('', 'least_conn;') {
+            my $backups = sticky_nginx(['e', 'a backup', 'b backup'], method => "$method $shared", after => $drain);
+            is_deeply(spread($backups, 8), { b => 8 }, ($method || 'round robin') . ': of the backups too one that is not drained');
+            is_deeply(spread($backups, 2, 'a'), { a => 2 }, 'a drained one keeps its sessions');
+            my $last = sticky_nginx(['e', 'a max_conns=1 backup', 'd down backup'], method => "$method $shared", after => $drain);
+            is_deeply(spread($last, 6), { a => 6 }, 'and will do if no other is left, counted as one connection');
+            cannot_complain($_) for $backups, $last;
+        }
         my $displaced = sticky_nginx(['a', 'b', 'e'], method => $shared, after => $drain);
         is_deeply(spread($displaced, 6, 'e'), { b => 6 }, 'nor do they get the sessions of one that is down');
         cannot_complain($backup);

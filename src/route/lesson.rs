@@ -32,16 +32,18 @@ pub struct Lesson {
     pub life: u64,
     /// Whether the client may see the response only when it is written: its next request may come to another nginx.
     pub first: bool,
+    /// The store had the session when the request came: where it is gone meanwhile, nothing is to be written.
+    pub found: bool,
 }
 
 impl Lesson {
     /// What is learnt of a session that the response has created, or named anew.
     pub fn of_new(server: &[u8]) -> Option<Self> {
-        Self::new(Rc::default(), server, 0, true)
+        Some(Self { found: false, ..Self::new(Rc::default(), server, 0, true)? })
     }
 
     fn new(expected: Rc<[u8]>, server: &[u8], life: u64, first: bool) -> Option<Self> {
-        is_name(server).then(|| Self { expected, server: server.into(), life, first })
+        is_name(server).then(|| Self { expected, server: server.into(), life, first, found: true })
     }
 }
 
@@ -83,6 +85,7 @@ mod tests {
         let server = server.as_bytes();
         let answered = Answered { standing, server, displaced, touched, now: NOW };
         answered.lesson().map(|lesson| {
+            assert!(lesson.found);
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             let expected = text(&lesson.expected);
             let first = if lesson.first { "first" } else { "renewed" };
@@ -117,6 +120,6 @@ mod tests {
         assert_eq!(lesson(&Standing::Absent, "unix:/my socket", false, false), None);
         assert_eq!(lesson(&Standing::Absent, "", false, false), None);
         assert_eq!(Lesson::of_new(b"a b"), None);
-        assert!(Lesson::of_new(b"a").is_some_and(|lesson| lesson.first));
+        assert!(Lesson::of_new(b"a").is_some_and(|lesson| lesson.first && !lesson.found));
     }
 }

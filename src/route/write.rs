@@ -25,17 +25,24 @@ pub struct Write {
 }
 
 /// `KEYS`: the assignment, the session. `ARGV`: what must stand there, the server, the time, the life where the session
-/// tells none, the life at least; all in seconds. Returns what stands then.
+/// tells none, the life at least; all in seconds; 1 where the session was found. Returns what stands then.
+///
+/// For a session that is gone nothing is written. One that is not there yet has no life to tell: with 0 the assignment
+/// is due at once. It stays a quarter longer than it says, and a second for what is rounded: the session may have been
+/// extended just before it was due.
 ///
 /// At most ten years: what a value says must be a number that we read again.
 const SCRIPT: &str = "\
 local stands = redis.call('GET', KEYS[1]) or ''
 if stands ~= ARGV[1] then return stands end
 local ms = redis.call('PTTL', KEYS[2])
+local missing = ms == -2
+if missing and ARGV[6] == '1' then return stands end
 if ms < 0 then ms = ARGV[4] * 1000 end
 ms = math.min(math.max(ms, ARGV[5] * 1000, 1000), 315360000000)
-stands = ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. string.format('%.0f', math.floor(ms / 1000))
-redis.call('SET', KEYS[1], stands, 'PX', string.format('%.0f', ms))
+local life = missing and 0 or math.floor(ms / 1000)
+stands = ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. string.format('%.0f', life)
+redis.call('SET', KEYS[1], stands, 'PX', string.format('%.0f', ms * 1.25 + 1000))
 return stands";
 
 impl Write {
@@ -56,6 +63,7 @@ impl Write {
                 now.as_bytes(),
                 fallback.as_bytes(),
                 life.as_bytes(),
+                if self.lesson.found { b"1" } else { b"0" },
             ],
         );
     }
@@ -127,8 +135,19 @@ mod tests {
             self.say(&out).unwrap()
         }
 
+        /// Writes for a session that the response creates.
         fn write(
             &mut self,
+            expected: &str,
+            server: &str,
+            life: u64,
+        ) -> Result<String, ServerError> {
+            self.write_of(false, expected, server, life)
+        }
+
+        fn write_of(
+            &mut self,
+            found: bool,
             expected: &str,
             server: &str,
             life: u64,
@@ -138,6 +157,7 @@ mod tests {
                 server: server.as_bytes().into(),
                 life,
                 first: true,
+                found,
             };
             let (route, session) = (b"r".as_slice().into(), b"s".as_slice().into());
             let mut out = Vec::new();
@@ -145,10 +165,10 @@ mod tests {
             self.say(&out)
         }
 
-        /// The life of the assignment is this, in seconds.
+        /// The assignment stays as long as one of this life must, in seconds.
         fn lives(&mut self, seconds: u64) {
             let left: u64 = self.cmd(&["PTTL", "r"]).parse().unwrap();
-            let whole = seconds * 1000;
+            let whole = seconds * 1250 + 1000;
             assert!((whole - 2000..=whole).contains(&left), "{left} of {whole}");
         }
     }
@@ -163,15 +183,15 @@ mod tests {
     #[test]
     fn one_of_all_who_write_counts() {
         let Some(mut redis) = Redis::start() else { return };
-        assert_eq!(redis.write("", "a:1", 0).unwrap(), "a:1 1000 86400");
+        assert_eq!(redis.write("", "a:1", 0).unwrap(), "a:1 1000 0");
         redis.lives(86_400);
-        assert_eq!(redis.write("", "b:1", 0).unwrap(), "a:1 1000 86400", "the first");
-        assert_eq!(redis.write("a:1 1000 86400", "b:1", 0).unwrap(), "b:1 1000 86400", "a move");
-        assert_eq!(redis.write("a:1 1000 86400", "c:1", 0).unwrap(), "b:1 1000 86400", "one");
+        assert_eq!(redis.write("", "b:1", 0).unwrap(), "a:1 1000 0", "the first");
+        assert_eq!(redis.write("a:1 1000 0", "b:1", 0).unwrap(), "b:1 1000 0", "a move");
+        assert_eq!(redis.write("a:1 1000 0", "c:1", 0).unwrap(), "b:1 1000 0", "one");
         redis.cmd(&["DEL", "r"]);
-        assert_eq!(redis.write("b:1 1000 86400", "c:1", 0).unwrap(), "", "it is gone");
+        assert_eq!(redis.write("b:1 1000 0", "c:1", 0).unwrap(), "", "it is gone");
         redis.cmd(&["SET", "r", "junk"]);
-        assert_eq!(redis.write("junk", "c:1", 0).unwrap(), "c:1 1000 86400", "mended");
+        assert_eq!(redis.write("junk", "c:1", 0).unwrap(), "c:1 1000 0", "mended");
     }
 
     #[test]
@@ -192,6 +212,21 @@ mod tests {
         redis.cmd(&["DEL", "r"]);
         redis.cmd(&["PEXPIRE", "s", "300"]);
         assert_eq!(redis.write("", "a", 0).unwrap(), "a 1000 1", "a second at least");
+    }
+
+    #[test]
+    fn a_session_that_is_gone_gets_none() {
+        let Some(mut redis) = Redis::start() else { return };
+        assert_eq!(redis.write_of(true, "", "a", 0).unwrap(), "");
+        redis.cmd(&["SET", "r", "b 1 2", "EX", "100"]);
+        assert_eq!(redis.write_of(true, "b 1 2", "a", 2).unwrap(), "b 1 2", "nor is it moved");
+        assert_eq!(redis.cmd(&["TTL", "r"]), "100", "nor lengthened");
+        redis.cmd(&["SET", "s", "x"]);
+        assert_eq!(
+            redis.write_of(true, "b 1 2", "a", 2).unwrap(),
+            "a 1000 86400",
+            "one that is there"
+        );
     }
 
     #[test]

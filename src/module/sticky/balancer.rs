@@ -259,20 +259,49 @@ impl Balancing {
         // SAFETY: the method is called with its own data.
         let ask = || unsafe { get(pc, self.data.as_ptr().cast()) };
         // SAFETY: the data is live and no lock is held.
-        let passed_over = unsafe { self.pass_over_drained() };
+        let mut passed_over = unsafe { self.pass_over_drained() };
         let mut rc = ask();
-        if rc != BUSY {
-            self.left.set(self.left.take().or(passed_over.and_then(PassedOver::forget)));
-            return rc;
-        }
-        for passed_over in [passed_over, self.left.take()].into_iter().flatten() {
-            passed_over.restore();
+        // SAFETY: as above; where the method says OK the request has a server.
+        if rc == OK && unsafe { self.give_back_drained(pc) } {
+            self.left.set(self.left.take().or(passed_over));
+            // SAFETY: as above.
+            passed_over = unsafe { self.pass_over_drained() };
             rc = ask();
-            if rc != BUSY {
-                break;
+        }
+        while rc == BUSY {
+            let Some(next) = passed_over.take().or_else(|| self.left.take()) else { return rc };
+            next.restore();
+            rc = ask();
+        }
+        self.left.set(self.left.take().or(passed_over.and_then(PassedOver::forget)));
+        rc
+    }
+
+    /// Gives back a drained server that the request has just taken. The method comes to one when it goes on to the
+    /// backups, of which none were passed over yet.
+    ///
+    /// # Safety
+    /// The request must have a server, and no lock be held.
+    unsafe fn give_back_drained(&self, pc: *mut ngx_peer_connection_t) -> bool {
+        let Some(draining) = Draining::of(self.r, self.conf) else { return false };
+        // SAFETY: as in `go_where_it_belongs`; the server is that which the method has counted for this request.
+        unsafe {
+            let data = self.data.as_ref();
+            if data.peers == self.primary.as_ptr() {
+                return false;
+            }
+            let list = NonNull::new(data.peers);
+            let Some(peers) = list.and_then(|list| Peers::lock(data, list)) else { return false };
+            let taken = peers.iter().find(|(_, peer)| peer.is(data.current));
+            match taken.filter(|(_, peer)| draining.has(peer.address(), peer.line())) {
+                Some((place, peer)) if !peers.is_single() => {
+                    peer.lock().give_back(pc);
+                    Tried::of(data).clear(place);
+                    true
+                }
+                _ => false,
             }
         }
-        rc
     }
 
     /// Makes drained servers look tried. None where there are none of them.

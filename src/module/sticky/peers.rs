@@ -163,6 +163,25 @@ impl LockedPeer<'_> {
             }
         }
     }
+
+    /// Takes it from the connection again, as if it had not been chosen.
+    ///
+    /// # Safety
+    /// `pc` must be of a live request that has taken this server and not used it.
+    pub(super) unsafe fn give_back(self, pc: *mut ngx_peer_connection_t) {
+        let peer = self.0.peer.as_ptr();
+        // SAFETY: the caller vouches for `pc`; the server is live and locked, and was counted when it was taken. It is
+        // in its list, so that nobody waits for the last reference to free it.
+        unsafe {
+            // By this nginx sees that there is no server to be given back.
+            (*pc).sockaddr = ptr::null_mut();
+            (*peer).conns -= 1;
+            #[cfg(all(ngx_feature = "http_upstream_zone", nginx_1_27_3))]
+            {
+                (*peer).refs -= 1;
+            }
+        }
+    }
 }
 
 impl Drop for LockedPeer<'_> {
