@@ -222,6 +222,38 @@ subtest 'servers that do not tell' => sub {
     }
 };
 
+subtest 'a start behind something that takes connections and closes them' => sub {
+    my $redis = start_redis();
+    put_sessions($redis, 1, 3);
+    my $proxy = chaos_proxy(to => $redis->port, refuse => 1);
+    my $nginx = cached_nginx($proxy, store => 'cache 1m valid=60s; connections 1;');
+    is(seen($nginx, 1), '503 MISS', 'Redis is not there');
+    $proxy->set(refuse => 0);
+    until_status($nginx, '/need', 1, 200);
+    wait_for(sub { grep { /\bresp=3\b/ } split /\n/, $redis->cmd('CLIENT', 'LIST') }, what => 'a connection that is told of changes');
+    soon($nginx, 1, 'u1 HIT', 'it is, and what is read is kept');
+    seen($nginx, 2) for 1 .. 2;
+    $redis->cmd('DEL', key($_)) for 1 .. 2;
+    soon($nginx, $_, '401', 'until it is gone') for 1 .. 2;
+    my @clients = grep { /\bname=nginx/ } split /\n/, $redis->cmd('CLIENT', 'LIST');
+    cmp_ok(scalar(grep { /\bresp=2\b/ } @clients), '==', 0, 'no other connection is left') or diag explain \@clients;
+    is(scalar lines_like($nginx, qr/HELLO/), 0, 'nothing is said of what Redis knows');
+};
+
+subtest 'a server that closes the connection at HELLO' => sub {
+    my $redis = fake_redis(on => { HELLO => [{ close => 1 }] }, data => { key(1) => session_of(1) });
+    my $nginx = cached_nginx($redis);
+    is(seen($nginx, 1), 'u1 MISS', 'is asked without');
+    is(seen($nginx, 1), 'u1 HIT', 'kept');
+    wait_for(sub { lines_like($nginx, qr/\[warn\].*server closed the connection when sent HELLO/) }, what => 'a line that says so');
+    sleep 1.1;
+    is(seen($nginx, 1), 'u1 MISS', 'for a second');
+    $redis->close_all;
+    is(seen($nginx, 2), '401 MISS', 'and over another connection');
+    is($redis->count('HELLO'), 2, 'it was asked twice');
+    is(scalar lines_like($nginx, qr/\[(?:warn|error|alert|crit)\]/), 1, 'and one line said');
+};
+
 my %places = (
     'another type'     => sub ($redis) { $redis->cmd('DEL', key(1)); $redis->cmd('LPUSH', key(1), 'x') },
     'more than can be' => sub ($redis) { set($redis, 1, 'x' x 2000) },

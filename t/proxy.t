@@ -48,6 +48,13 @@ subtest 'Redis' => sub {
     is(get($nginx, '/need', 2)->{code}, 401, 'and gone');
     is(scalar lines_like($nginx, qr/\[(?:error|alert|crit|emerg)\]/), 0, 'and nobody notices what the proxy does not know');
 
+    put_sessions($_, 2, 2) for @redis;
+    my $cached = session_nginx(url => "redis://127.0.0.1:$port", store => 'cache 1m; retry 2;');
+    all_right($cached, '/need', 1000, 100);
+    wait_for(sub { lines_like($cached, qr/\[warn\].*server closed the connection when sent HELLO/) }, what => 'a line that no changes are told');
+    all_right($cached, '/need', 1000, 100);
+    is(scalar lines_like($cached, qr/\[(?:warn|error|alert|crit|emerg)\]/), 1, 'with a cache one line is all');
+
     my $other = session_nginx(url => "redis://127.0.0.1:$port/1");
     is_deeply([statuses($other, '/need', 1, 1)], [503, 503], 'it has no other database');
     is(scalar lines_like($other, qr/session store "s" is down: server closed the connection when sent SELECT/), 1, 'which the log says');

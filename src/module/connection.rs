@@ -45,6 +45,16 @@ enum State {
     Closed,
 }
 
+/// What a connection is opened for. Once it is ready it serves lookups, whatever it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    Lookups,
+    /// To see whether the server is back.
+    Probe,
+    /// To see whether the server does know of tracking; no lookup waits for that.
+    Trial,
+}
+
 /// What a reply is for.
 enum Slot {
     /// The assignment of the session whose value is next.
@@ -71,8 +81,7 @@ pub(super) struct Connection {
     servers: &'static StoreServers,
     server: usize,
     target: Rc<Target>,
-    /// Opened to see whether the server is back.
-    probe: Cell<bool>,
+    purpose: Cell<Purpose>,
     state: Cell<State>,
     link: Cell<*mut ngx_connection_t>,
     tls: Option<Rc<TlsLink>>,
@@ -122,7 +131,7 @@ impl Connection {
     pub(super) fn open(
         servers: &'static StoreServers,
         server: usize,
-        probe: bool,
+        purpose: Purpose,
     ) -> Result<Rc<Self>, Failure> {
         let target = servers.target(server).ok_or(Failure::NoServer)?;
         let link = |tls| TlsLink::new(tls, target.name(), servers.quiet_log());
@@ -131,7 +140,7 @@ impl Connection {
             servers,
             server,
             target,
-            probe: Cell::new(probe),
+            purpose: Cell::new(purpose),
             state: Cell::new(State::Resolving),
             link: Cell::new(ptr::null_mut()),
             tls,
@@ -188,6 +197,11 @@ impl Connection {
     /// Whether it has served before, so that the server may have closed it as idle.
     pub(super) fn is_used(&self) -> bool {
         self.used.get()
+    }
+
+    /// Whether lookups may go to it.
+    pub(super) fn is_for_lookups(&self) -> bool {
+        self.purpose.get() != Purpose::Trial
     }
 
     /// Lookups under way on it.
@@ -359,6 +373,9 @@ impl Connection {
     /// Gives the connection back to nginx. Lookups stay where they are.
     fn close(&self) {
         self.state.set(State::Closed);
+        if self.purpose.replace(Purpose::Lookups) == Purpose::Trial {
+            self.servers.trial_ended();
+        }
         let resolving = self.resolving.replace(ptr::null_mut());
         if !resolving.is_null() {
             // SAFETY: the question is under way; nginx forgets it and does not call us.
@@ -407,6 +424,22 @@ impl Connection {
         }
     }
 
+    /// Others are told of changes. One that is not ends with the lookups that it carries, of which nothing stays fresh.
+    pub(super) fn give_way(self: &Rc<Self>) {
+        if self.origin.borrow().is_watched() {
+            return;
+        }
+        let unwatched = Origin::watched();
+        unwatched.lose();
+        *self.origin.borrow_mut() = unwatched;
+        match (self.purpose.get(), self.waiting.get()) {
+            // The servers wait for what it finds.
+            (Purpose::Probe, _) => {}
+            (_, 0) => self.retire(),
+            _ => self.servers.forget(self),
+        }
+    }
+
     /// Closes the connection without blame; touches that are not answered yet were sent at least.
     pub(super) fn retire(self: &Rc<Self>) {
         let _ = self.write();
@@ -426,7 +459,8 @@ impl Drop for Connection {
 /// # Safety
 /// `link` must be the open connection of a `Connection`, which set itself as its data.
 unsafe fn connection_of(link: *mut ngx_connection_t) -> Rc<Connection> {
-    // SAFETY: an open connection is kept alive by the list of its server or by its resolver's question.
+    // SAFETY: an open connection is kept alive by the list of its server, by its resolver's question, or, where it gave
+    // way, by the lookups that it carries: the last of these closes it.
     unsafe { shared((*link).data) }
 }
 

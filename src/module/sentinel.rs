@@ -9,7 +9,7 @@ use nginx_sys::{ngx_event_t, ngx_exiting, ngx_log_t, NGX_LOG_NOTICE, NGX_LOG_WAR
 use ngx::ngx_log_error;
 
 use super::address::Target;
-use super::connection::Connection;
+use super::connection::{Connection, Purpose};
 use super::credentials::Credentials;
 use super::event::{now, Event};
 use super::sentinel_block::Sentinels;
@@ -224,7 +224,7 @@ impl Watch {
             let step = self.belief.borrow_mut().next(now(), !self.servers.is_up());
             match step {
                 Step::Connect(sentinel) => {
-                    if let Err(failure) = sentinels.open(sentinel, false) {
+                    if let Err(failure) = sentinels.open(sentinel, Purpose::Lookups) {
                         self.lost(sentinel, &failure);
                     }
                 }

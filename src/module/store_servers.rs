@@ -16,7 +16,7 @@ use ngx::ngx_log_error;
 use self::master::Master;
 use super::address::Target;
 use super::client::Client;
-use super::connection::Connection;
+use super::connection::{Connection, Purpose};
 use super::credentials::Credentials;
 use super::event::{now, Event};
 use super::lookup::{failed, Lookup};
@@ -27,6 +27,7 @@ use crate::store::ability::{Abilities, Feature};
 use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
 use crate::store::error::Failure;
+use crate::store::fetched::Changed;
 use crate::store::resp;
 use crate::store::server_error::{Code, ServerError};
 use crate::store::servers::{Probe, Servers, TriedSet, Went};
@@ -247,15 +248,17 @@ impl StoreServers {
         let (least, is_full) = {
             let connections = self.connections.borrow();
             let open = connections.get(server).map_or(&[][..], Vec::as_slice);
-            let fit = open.iter().filter(|connection| !fresh || !connection.is_used());
+            let fit = open.iter().filter(|connection| {
+                connection.is_for_lookups() && !(fresh && connection.is_used())
+            });
             let least = fit.min_by_key(|connection| connection.load());
             (least.map(Rc::clone), open.len() >= self.limits.connections)
         };
-        let Some(least) = least else { return self.open(server, false) };
+        let Some(least) = least else { return self.open(server, Purpose::Lookups) };
         if fresh || is_full || least.load() == 0 {
             return Ok(least);
         }
-        match self.open(server, false) {
+        match self.open(server, Purpose::Lookups) {
             // That this worker has no descriptor left, say, is no fault of the server.
             Err(_) if least.is_open() => Ok(least),
             opened => opened,
@@ -265,9 +268,9 @@ impl StoreServers {
     pub(super) fn open(
         &'static self,
         server: usize,
-        probe: bool,
+        purpose: Purpose,
     ) -> Result<Rc<Connection>, Failure> {
-        let connection = Connection::open(self, server, probe)?;
+        let connection = Connection::open(self, server, purpose)?;
         if let Some(open) = self.connections.borrow_mut().get_mut(server) {
             open.push(Rc::clone(&connection));
         }
@@ -351,7 +354,7 @@ impl StoreServers {
             match next {
                 Probe::Nothing => return event.disarm(),
                 Probe::At(time) => return event.arm(time.saturating_sub(now())),
-                Probe::Now(server) => match self.open(server, true) {
+                Probe::Now(server) => match self.open(server, Purpose::Probe) {
                     Ok(_) => return event.disarm(),
                     Err(_) => self.servers.borrow_mut().probe_failed(server, now(), random()),
                 },
@@ -425,7 +428,19 @@ impl StoreServers {
 
     /// A server answered where a feature was asked for.
     pub(super) fn answered(&self, feature: Feature) {
-        self.know(|known| known.answered(feature));
+        let was_doubted = self.know(|known| known.answered(feature));
+        if was_doubted && feature == Feature::Tracking {
+            self.leave_untracked();
+        }
+    }
+
+    /// Nothing stays that was read where no changes are told.
+    fn leave_untracked(&self) {
+        let open: Vec<_> = self.connections.borrow().iter().flatten().map(Rc::clone).collect();
+        open.iter().for_each(Connection::give_way);
+        if let Some(cache) = self.client.cache() {
+            cache.changed(&Changed::All);
+        }
     }
 
     /// A server closed the connection where a feature was asked for. Whether it may be as well without it.
@@ -439,10 +454,18 @@ impl StoreServers {
     }
 
     /// A server answered a command.
-    pub(super) fn served(&self, server: usize) {
-        let mut lacking = None;
-        self.know(|known| known.served(|feature| lacking = Some(feature)));
-        if lacking == Some(Feature::Life) {
+    pub(super) fn served(&'static self, server: usize) {
+        let (mut life, mut tracking) = (false, false);
+        self.know(|known| {
+            known.served(|feature| {
+                life |= feature == Feature::Life;
+                tracking |= feature == Feature::Tracking;
+            });
+        });
+        if tracking && self.open(server, Purpose::Trial).is_err() {
+            self.trial_ended();
+        }
+        if life {
             let (name, server) = (&self.store, self.name_of(server));
             ngx_log_error!(
                 NGX_LOG_WARN,
@@ -451,6 +474,23 @@ impl StoreServers {
                  session, which is not known from now on, nor extended, server: {server}"
             );
         }
+    }
+
+    /// A server closed the connection again where tracking was asked for, and has served without.
+    pub(super) fn lacks_tracking(&self, server: usize) {
+        self.know(|known| known.asked_again(Feature::Tracking, true));
+        let (name, server) = (&self.store, self.name_of(server));
+        ngx_log_error!(
+            NGX_LOG_WARN,
+            self.log,
+            "session store \"{name}\": server closed the connection when sent HELLO and CLIENT TRACKING, the cache is not told \
+             of changes from now on, server: {server}"
+        );
+    }
+
+    /// Whoever was to try tracking again is closed.
+    pub(super) fn trial_ended(&self) {
+        self.know(|known| known.asked_again(Feature::Tracking, false));
     }
 
     fn know<T>(&self, learn: impl FnOnce(&mut Abilities) -> T) -> T {

@@ -32,6 +32,8 @@ enum Ability {
     Answered,
     /// Asked for it, a server has closed the connection; it is not known yet whether it serves without.
     Suspected,
+    /// It serves without. So does one that was just not up yet: it is asked once more.
+    Doubted,
     Lacking,
 }
 
@@ -41,11 +43,13 @@ impl Abilities {
         matches!(self.of(feature), Ability::Untried | Ability::Answered)
     }
 
-    /// A server answered where the feature was asked for.
-    pub fn answered(&mut self, feature: Feature) {
-        if self.may_have(feature) {
+    /// A server answered where the feature was asked for. Returns whether that was doubted.
+    pub fn answered(&mut self, feature: Feature) -> bool {
+        let doubted = self.of(feature) == Ability::Doubted;
+        if doubted || self.may_have(feature) {
             *self.of_mut(feature) = Ability::Answered;
         }
+        doubted
     }
 
     /// A server closed the connection instead of answering. Returns whether this may be the reason, so that it is
@@ -60,20 +64,32 @@ impl Abilities {
 
     /// A server has closed a connection without an answer to anything: what it was suspected to lack was not why.
     pub fn hung_up_anyway(&mut self) {
-        self.judge(Ability::Untried, |_| {});
+        self.judge(|_| Ability::Untried, |_| {});
     }
 
-    /// A server has answered a lookup: what it was suspected to lack it does lack, `found` each.
+    /// A server has answered a lookup: what it was suspected to lack it does lack, `found` each. `Tracking`, without which
+    /// ended sessions are served, is to be asked for once more, over a connection that nobody waits for.
     pub fn served(&mut self, found: impl FnMut(Feature)) {
-        self.judge(Ability::Lacking, found);
+        let verdict = |feature| match feature {
+            Feature::Tracking => Ability::Doubted,
+            Feature::Life | Feature::Longer | Feature::Name => Ability::Lacking,
+        };
+        self.judge(verdict, found);
     }
 
-    fn judge(&mut self, verdict: Ability, mut found: impl FnMut(Feature)) {
+    fn judge(&mut self, verdict: impl Fn(Feature) -> Ability, mut found: impl FnMut(Feature)) {
         for feature in [Feature::Life, Feature::Longer, Feature::Name, Feature::Tracking] {
             if self.of(feature) == Ability::Suspected {
-                *self.of_mut(feature) = verdict;
+                *self.of_mut(feature) = verdict(feature);
                 found(feature);
             }
+        }
+    }
+
+    /// Asked once more for what is doubted, a server hung up again (`lacks`), or something else came between.
+    pub fn asked_again(&mut self, feature: Feature, lacks: bool) {
+        if self.of(feature) == Ability::Doubted {
+            *self.of_mut(feature) = if lacks { Ability::Lacking } else { Ability::Untried };
         }
     }
 
@@ -123,6 +139,39 @@ mod tests {
         abilities.hung_up_anyway();
         assert!(abilities.may_have(Feature::Life));
         assert!(abilities.hung_up(Feature::Life), "and may turn out not to know it");
+    }
+
+    fn doubted() -> Abilities {
+        let mut abilities = Abilities::default();
+        assert!(abilities.hung_up(Feature::Tracking));
+        let mut found = Vec::new();
+        abilities.served(|feature| found.push(feature));
+        assert_eq!(found, [Feature::Tracking]);
+        assert!(!abilities.may_have(Feature::Tracking), "lookups do without");
+        abilities
+    }
+
+    #[test]
+    fn tracking_is_asked_for_once_more() {
+        let mut abilities = doubted();
+        assert!(abilities.answered(Feature::Tracking));
+        assert!(abilities.may_have(Feature::Tracking));
+        assert!(!abilities.answered(Feature::Tracking), "it is no news");
+        abilities.asked_again(Feature::Tracking, true);
+        assert!(abilities.may_have(Feature::Tracking));
+    }
+
+    #[test]
+    fn and_lacking_after_a_second_hang_up_only() {
+        let mut abilities = doubted();
+        abilities.asked_again(Feature::Tracking, false);
+        assert!(abilities.may_have(Feature::Tracking), "nothing was learnt");
+
+        let mut abilities = doubted();
+        abilities.asked_again(Feature::Tracking, true);
+        abilities.asked_again(Feature::Tracking, false);
+        assert!(!abilities.answered(Feature::Tracking));
+        assert!(!abilities.may_have(Feature::Tracking));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Connection, Slot, State};
+use super::{Connection, Purpose, Slot, State};
 use crate::module::lookup::Lookup;
 use crate::store::ability::Feature;
 use crate::store::dialect::Dialogue;
@@ -24,14 +24,19 @@ impl Connection {
         let slots = self.slots.take();
         let is_idle = slots.is_empty() && failure.is_retryable_on_fresh_connection();
         let failure = &self.without_a_word(failure);
+        let purpose = self.purpose.get();
         self.close();
         self.servers.forget(self);
 
         if let Some(watch) = self.servers.watched_by() {
             watch.lost(self.server, failure);
-        } else if self.probe.replace(false) {
+        } else if purpose == Purpose::Probe {
             self.servers.probe_failed(self.server, failure);
-        } else if !again && !is_idle && failure.counts_against_server() {
+        } else if purpose == Purpose::Lookups
+            && !again
+            && !is_idle
+            && failure.counts_against_server()
+        {
             self.servers.server_failed(self.server, failure);
         }
 
@@ -67,6 +72,12 @@ impl Connection {
                 _ => None,
             }),
         };
+        if self.purpose.get() == Purpose::Trial {
+            if asked == Some(Feature::Tracking) {
+                self.servers.lacks_tracking(self.server);
+            }
+            return None;
+        }
         let lacking = asked.filter(|feature| self.servers.hung_up(*feature));
         if lacking.is_none() && !self.used.get() {
             self.servers.hung_up_anyway();

@@ -10,7 +10,7 @@ use nginx_sys::{
     ngx_tcp_nodelay, socklen_t, NGX_AGAIN, NGX_OK, SOL_SOCKET, SO_ERROR,
 };
 
-use super::{on_read, on_write, Connection, State};
+use super::{on_read, on_write, Connection, Purpose, State};
 use crate::cache::Origin;
 use crate::module::address::SocketAddress;
 use crate::store::ability::Feature;
@@ -155,9 +155,11 @@ impl Connection {
     /// Says who we are.
     fn log_in(self: &Rc<Self>) {
         let mut output = self.output.borrow_mut();
-        let login = self.servers.login();
+        let mut login = self.servers.login();
+        let purpose = self.purpose.get();
+        login.tracking |= purpose == Purpose::Trial;
         let dialect = self.servers.dialect();
-        let dialogue = dialect.greet(&login, self.probe.get(), &mut output.handshake);
+        let dialogue = dialect.greet(&login, purpose == Purpose::Probe, &mut output.handshake);
         *self.password.borrow_mut() = login.password;
         drop(output);
         self.state.set(State::Handshake);
@@ -180,13 +182,13 @@ impl Connection {
             return;
         }
         if self.dialogue.borrow().as_ref().is_some_and(Dialogue::tracks) {
-            self.servers.answered(Feature::Tracking);
             *self.origin.borrow_mut() = Origin::watched();
+            self.servers.answered(Feature::Tracking);
         }
         self.state.set(State::Ready);
         self.stop_timer();
         self.post_flush();
-        if self.probe.replace(false) {
+        if self.purpose.replace(Purpose::Lookups) == Purpose::Probe {
             self.servers.probe_succeeded(self.server);
             self.used.set(true);
         }
