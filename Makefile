@@ -60,8 +60,8 @@ demo: ## Install what is missing, build, log a user in, show what the backend go
 
 # Which applications log users in, what stores speak and how servers fail over is no matter of nginx's version: once
 # is enough.
-ONCE = t/00% t/auth.t t/live-% t/chaos.t t/cluster% t/express.t t/learn-apps.t t/learn-fleet.t t/memcached.t t/protocol.t \
-    t/proxy.t t/sentinel%
+ONCE = t/00% t/auth.t t/cache.t t/chaos.t t/cluster% t/express.t t/learn-apps.t t/learn-fleet.t t/live-% t/memcached.t \
+    t/pipelining.t t/protocol.t t/proxy.t t/sentinel% t/shared.t t/slow.t
 
 # Link-time optimisation takes a minute or two: one of the two modules that are tested has it.
 QUICK = CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16

@@ -217,6 +217,8 @@ subtest 'a node is added, another leaves' => sub {
         next if $node->info('replication')->{role} eq 'slave';
         $node->cmd('CLUSTER', 'SETSLOT', $_, 'NODE', $new->{id}) for grep { !$used{$_} } @slots;
     }
+    # A node that has just come to its slots may take the cluster to be down for a moment.
+    $cluster->wait_until_well;
     all_right($nginx, 600);
     my @replicas = $cluster->replicas_of($old);
     for my $gone ($old, @replicas) {
