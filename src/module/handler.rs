@@ -152,14 +152,12 @@ pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_in
     // With "satisfy any" another module may have admitted what we have refused, or were not asked about.
     context.refusal.take().into_iter().for_each(|header| r.withdraw(header));
     let Some(extension) = &plan.touch else { return DECLINED };
-    if !matches!(judgement(r, context, &plan), Decision::Abstain | Decision::Admit) {
-        return DECLINED;
-    }
     let (left, server) =
         context.result.borrow().as_ref().map_or((None, None), |result| (result.ttl, result.server));
     let Some(left) = left.filter(|_| !context.touched.get()) else { return DECLINED };
     let due = context.with_session(&plan, |read| extension.due(left, &read.session.value));
-    if let Some(life) = due.flatten() {
+    let may_pass = || matches!(judgement(r, context, &plan), Decision::Abstain | Decision::Admit);
+    if let Some(life) = due.flatten().filter(|_| may_pass()) {
         context.touched.set(true);
         if let Some(client) = plan.store.as_ref().and_then(|store| store.client()) {
             if let Some(key) = &*context.key.borrow() {
