@@ -128,6 +128,12 @@ fn joined(selected: &Selected<'_>, separator: &str) -> Option<Result<String, Uns
     Some(Ok(parts.join(separator)))
 }
 
+/// Whether this is a token (RFC 9110, section 5.6.2): a method, or the name of a header or a cookie.
+pub fn is_token(text: &[u8]) -> bool {
+    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+    !text.is_empty() && text.iter().all(token)
+}
+
 /// The name of a header that the module may set.
 #[derive(Debug, Clone)]
 pub struct HeaderName {
@@ -135,10 +141,9 @@ pub struct HeaderName {
 }
 
 impl HeaderName {
-    /// Reads a name: a token (RFC 9110, section 5.6.2) that does not steer HTTP itself.
+    /// Reads a name: a token that does not steer HTTP itself.
     pub fn parse(name: &str) -> Result<Self, ConfigError> {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) {
+        if !is_token(name.as_bytes()) {
             return Err(ConfigError::new(format!("\"{name}\" is not a header name")));
         }
         let canonical: Vec<u8> = name.bytes().map(canonical).collect();

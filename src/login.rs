@@ -4,22 +4,26 @@
 
 use std::borrow::Cow;
 
-use crate::inject::percent_encode;
+use crate::inject::{is_token, percent_encode};
 
-/// The facts by which a browser that navigates is told from everything else.
+/// The facts by which a browser's navigation and its CORS preflight are told from everything else.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Navigation<'r> {
+pub struct Browser<'r> {
     /// The original request's method: an error page may have changed it since.
     pub method: &'r [u8],
     /// `Accept`, as it came.
     pub accept: Option<&'r [u8]>,
     /// `Sec-Fetch-Mode`, as it came (W3C Fetch Metadata).
     pub sec_fetch_mode: Option<&'r [u8]>,
+    /// `Origin`, as it came.
+    pub origin: Option<&'r [u8]>,
     /// `Access-Control-Request-Method`, as it came.
     pub access_control_request_method: Option<&'r [u8]>,
+    /// Whether a body follows.
+    pub has_body: bool,
 }
 
-impl Navigation<'_> {
+impl Browser<'_> {
     /// Whether a browser is about to show the answer as a page: only then is a redirect of use.
     pub fn is_navigation(&self) -> bool {
         let method = self.method == b"GET" || self.method == b"HEAD";
@@ -27,9 +31,12 @@ impl Navigation<'_> {
         method && mode && self.accept.is_some_and(names_html)
     }
 
-    /// Whether this is a CORS preflight, which carries no cookies by design (WHATWG Fetch, 4.9).
+    /// Whether this is a CORS preflight (WHATWG Fetch, section 4.8), which carries neither cookies nor a body.
     pub fn is_preflight(&self) -> bool {
-        self.method == b"OPTIONS" && self.access_control_request_method.is_some()
+        self.method == b"OPTIONS"
+            && !self.has_body
+            && self.origin.is_some_and(|origin| !origin.is_empty())
+            && self.access_control_request_method.is_some_and(is_token)
     }
 }
 
@@ -135,28 +142,36 @@ mod tests {
 
     #[test]
     fn a_browser_that_navigates() {
-        let page = Navigation { method: b"GET", accept: Some(HTML), ..Navigation::default() };
+        let page = Browser { method: b"GET", accept: Some(HTML), ..Browser::default() };
         assert!(page.is_navigation());
-        assert!(Navigation { method: b"HEAD", ..page }.is_navigation());
-        assert!(Navigation { sec_fetch_mode: Some(b"navigate"), ..page }.is_navigation());
-        assert!(Navigation { accept: Some(b"*/*, Text/HTML ;q=0.2"), ..page }.is_navigation());
-        assert!(!Navigation { method: b"POST", ..page }.is_navigation());
-        assert!(!Navigation { accept: None, ..page }.is_navigation());
-        assert!(!Navigation { accept: Some(b"*/*"), ..page }.is_navigation());
-        assert!(!Navigation { accept: Some(b"text/html5"), ..page }.is_navigation());
-        assert!(!Navigation { sec_fetch_mode: Some(b"cors"), ..page }.is_navigation());
+        assert!(Browser { method: b"HEAD", ..page }.is_navigation());
+        assert!(Browser { sec_fetch_mode: Some(b"navigate"), ..page }.is_navigation());
+        assert!(Browser { accept: Some(b"*/*, Text/HTML ;q=0.2"), ..page }.is_navigation());
+        assert!(!Browser { method: b"POST", ..page }.is_navigation());
+        assert!(!Browser { accept: None, ..page }.is_navigation());
+        assert!(!Browser { accept: Some(b"*/*"), ..page }.is_navigation());
+        assert!(!Browser { accept: Some(b"text/html5"), ..page }.is_navigation());
+        assert!(!Browser { sec_fetch_mode: Some(b"cors"), ..page }.is_navigation());
     }
 
     #[test]
     fn a_preflight() {
-        let preflight = Navigation {
+        let preflight = Browser {
             method: b"OPTIONS",
+            origin: Some(b"https://app.example"),
             access_control_request_method: Some(b"PUT"),
-            ..Navigation::default()
+            ..Browser::default()
         };
         assert!(preflight.is_preflight());
-        assert!(!Navigation { method: b"GET", ..preflight }.is_preflight());
-        assert!(!Navigation { access_control_request_method: None, ..preflight }.is_preflight());
+        assert!(!Browser { method: b"GET", ..preflight }.is_preflight());
+        assert!(!Browser { has_body: true, ..preflight }.is_preflight());
+        for origin in [None, Some(&b""[..])] {
+            assert!(!Browser { origin, ..preflight }.is_preflight());
+        }
+        for method in [None, Some(&b""[..]), Some(b"PUT, GET"), Some(b"P\xffT")] {
+            let other = Browser { access_control_request_method: method, ..preflight };
+            assert!(!other.is_preflight());
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What happens to a request, by what became of its session: the one table (see [`decide`]).
+//! Who may pass: the table of outcomes and the table of exceptions (see [`decide`]).
 
 #![forbid(unsafe_code)]
 
 use crate::config::{unknown, ConfigError};
-use crate::require::Condition;
+use crate::require::{Condition, Preflight};
 
 /// What became of a request's session: `$session_redis_status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +60,17 @@ pub trait Request {
     /// Whether `condition` holds in the session that was found.
     fn holds(&self, condition: &Condition) -> bool;
     /// Whether the request carries the cookie of the condition's `unless_cookie=`.
-    fn excused(&self, condition: &Condition) -> bool;
+    fn is_excused(&self, condition: &Condition) -> bool;
     /// Whether the request is for this login page itself: see [`crate::login::at_login`].
     fn at_login(&self, login: &str) -> bool;
-    /// Whether a browser navigates: see [`crate::login::Navigation::is_navigation`].
+    /// Whether a browser navigates: see [`crate::login::Browser::is_navigation`].
     fn is_navigation(&self) -> bool;
-    /// Whether this is a CORS preflight: see [`crate::login::Navigation::is_preflight`].
+    /// Whether this is a CORS preflight: see [`crate::login::Browser::is_preflight`].
     fn is_preflight(&self) -> bool;
     /// Whether an error page is being made.
     fn is_error_page(&self) -> bool;
+    /// Whether nginx asks on behalf of another request: `auth_request`, SSI, `mirror` …
+    fn is_subrequest(&self) -> bool;
     /// Whether `satisfy any` is in force, where only 401 and 403 leave others to admit the request.
     fn satisfies_any(&self) -> bool;
 }
@@ -101,7 +103,7 @@ impl OnError {
     }
 }
 
-/// The table. `conditions` are those of the location, `on_error` its setting if there is one.
+/// The decision. `conditions` are those of the location, `on_error` its setting if there is one.
 ///
 /// | status | nothing required | something required |
 /// | --- | --- | --- |
@@ -111,37 +113,56 @@ impl OnError {
 /// | error | `on_error`, else pass | 503, whatever `on_error` says |
 /// | off, pending | pass | 503: nothing is known of the session |
 ///
-/// A condition whose `unless_cookie=` is there is skipped, but not where the store failed. A preflight
-/// always passes, but admits nobody past other modules under `satisfy any`. A login is for a browser
-/// that navigates, and neither at the login page nor in an error page; everything else gets the
-/// condition's error. A store's 503 says `Retry-After` and is 403 under
-/// `satisfy any`: 503 would end the request before others are asked.
+/// The exceptions, all of them:
+///
+/// | what | who may pass | why |
+/// | --- | --- | --- |
+/// | `preflight=pass` | a CORS preflight (`OPTIONS`, `Origin`, a token in `Access-Control-Request-Method`, no body), if every condition says so; without a session | browsers send it without cookies |
+/// | `unless_cookie=` | whoever sends the cookie, past the conditions that say so; not while the store fails | the application knows "remember me" cookies, nginx does not |
+/// | `satisfy any` | whomever another module admits; a refusal is 401 or 403 then, a store that fails 403 | only these leave others to admit |
+/// | error page | nobody; it is never redirected to the login | a redirect would hide the error |
+/// | login page | nobody; it is never redirected to itself | it would be so for ever |
+/// | subrequest | nobody; it is never redirected to the login | whoever asked acts on 401 and 403 |
+///
+/// The first two abstain: they keep nobody in whom others refuse.
 pub fn decide<'c>(
     status: Status,
     on_error: Option<OnError>,
     conditions: &'c [Condition],
     request: &impl Request,
 ) -> Decision<'c> {
-    let required = !conditions.is_empty();
-    if !required && (status != Status::Error || on_error != Some(OnError::Fail))
-        || request.is_preflight()
-    {
+    if conditions.is_empty() {
+        return match (status, on_error) {
+            (Status::Error, Some(OnError::Fail)) => unavailable(request),
+            _ => Decision::Abstain,
+        };
+    }
+    if is_free(conditions, request) {
         return Decision::Abstain;
     }
-    let failed = match status {
-        Status::Off | Status::Pending | Status::Error => return unavailable(request),
-        Status::None | Status::Invalid | Status::Missing | Status::Undecodable => {
-            conditions.iter().find(|condition| !request.excused(condition))
-        }
-        Status::Found => conditions
-            .iter()
-            .find(|condition| !request.holds(condition) && !request.excused(condition)),
-    };
-    match failed {
-        None => Decision::Admit,
-        Some(condition) if status == Status::Undecodable => refuse(condition),
-        Some(condition) => login(condition, request).unwrap_or(refuse(condition)),
+    if matches!(status, Status::Off | Status::Pending | Status::Error) {
+        return unavailable(request);
     }
+    let mut decision = Decision::Admit;
+    for condition in conditions {
+        if status == Status::Found && request.holds(condition) {
+            continue;
+        }
+        if !request.is_excused(condition) {
+            return match login(condition, request) {
+                Some(login) if status != Status::Undecodable => login,
+                _ => refuse(condition),
+            };
+        }
+        decision = Decision::Abstain;
+    }
+    decision
+}
+
+/// Whether the request passes as a CORS preflight, to which no session belongs.
+pub fn is_free(conditions: &[Condition], request: &impl Request) -> bool {
+    let exempt = |condition: &Condition| condition.preflight == Preflight::Pass;
+    !conditions.is_empty() && conditions.iter().all(exempt) && request.is_preflight()
 }
 
 fn unavailable<'c>(request: &impl Request) -> Decision<'c> {
@@ -155,7 +176,10 @@ fn refuse<'c>(condition: &Condition) -> Decision<'c> {
 
 fn login<'c>(condition: &'c Condition, request: &impl Request) -> Option<Decision<'c>> {
     let login = condition.login.as_deref()?;
-    let useful = request.is_navigation() && !request.is_error_page() && !request.at_login(login);
+    let useful = request.is_navigation()
+        && !request.is_subrequest()
+        && !request.is_error_page()
+        && !request.at_login(login);
     useful.then_some(Decision::Login(login))
 }
 
@@ -172,6 +196,7 @@ mod tests {
         navigation: bool,
         preflight: bool,
         error_page: bool,
+        subrequest: bool,
         any: bool,
     }
 
@@ -180,7 +205,7 @@ mod tests {
             let crate::value::Expression::Pointer(pointer) = &condition.value else { return false };
             self.held.contains(&pointer.as_str())
         }
-        fn excused(&self, condition: &Condition) -> bool {
+        fn is_excused(&self, condition: &Condition) -> bool {
             self.excused && condition.unless_cookie.is_some()
         }
         fn at_login(&self, _: &str) -> bool {
@@ -194,6 +219,9 @@ mod tests {
         }
         fn is_error_page(&self) -> bool {
             self.error_page
+        }
+        fn is_subrequest(&self) -> bool {
+            self.subrequest
         }
         fn satisfies_any(&self) -> bool {
             self.any
@@ -284,6 +312,7 @@ mod tests {
                 Told::default(),
                 Told { at_login: true, ..browser() },
                 Told { error_page: true, ..browser() },
+                Told { subrequest: true, ..browser() },
             ] {
                 assert_eq!(decide(status, None, &required, &told), error(403), "{status:?}");
             }
@@ -295,25 +324,43 @@ mod tests {
     #[test]
     fn a_remembered_visitor_is_left_to_the_application() {
         let required = conditions(&["/v unless_cookie=remember_*", "/w error=403"]);
-        let told = || Told { excused: true, ..Told::default() };
-        assert_eq!(decide(Status::Missing, None, &required[..1], &told()), Decision::Admit);
-        assert_eq!(decide(Status::Missing, None, &required, &told()), error(403));
-        assert_eq!(
-            decide(Status::Found, None, &required, &Told { held: vec!["/w"], ..told() }),
-            Decision::Admit
-        );
+        let told = |held| Told { excused: true, held, ..Told::default() };
+        let remembered = |status, required, held| decide(status, None, required, &told(held));
+        for status in [Status::None, Status::Invalid, Status::Missing, Status::Undecodable] {
+            assert_eq!(remembered(status, &required[..1], vec![]), Decision::Abstain, "{status:?}");
+            assert_eq!(remembered(status, &required, vec!["/v", "/w"]), error(403), "{status:?}");
+        }
+        assert_eq!(remembered(Status::Found, &required, vec!["/w"]), Decision::Abstain);
+        assert_eq!(remembered(Status::Found, &required, vec!["/v"]), error(403));
+        assert_eq!(remembered(Status::Found, &required, vec!["/v", "/w"]), Decision::Admit);
     }
 
     #[test]
-    fn a_preflight_passes_but_admits_nobody() {
-        let required = conditions(&["/v"]);
+    fn a_preflight_is_refused_like_everything_else() {
+        let told = || Told { preflight: true, held: vec!["/v"], ..Told::default() };
+        let required = conditions(&["/v", "/w"]);
+        for status in [Status::None, Status::Invalid, Status::Missing, Status::Undecodable] {
+            assert_eq!(decide(status, None, &required, &told()), error(401), "{status:?}");
+        }
+        assert_eq!(decide(Status::Found, None, &required, &told()), error(401));
+        for status in [Status::Off, Status::Pending, Status::Error] {
+            assert_eq!(decide(status, None, &required, &told()), UNAVAILABLE, "{status:?}");
+        }
+        assert_eq!(decide(Status::Error, Some(OnError::Fail), &[], &told()), UNAVAILABLE);
+    }
+
+    #[test]
+    fn a_preflight_passes_where_every_condition_says_so() {
+        let required = conditions(&["/v preflight=pass", "/w preflight=pass"]);
+        let one = conditions(&["/v preflight=pass", "/w"]);
         for status in ALL {
             let told = Told { preflight: true, ..Told::default() };
-            assert_eq!(
-                decide(status, Some(OnError::Fail), &required, &told),
-                Decision::Abstain,
-                "{status:?}"
-            );
+            assert_eq!(decide(status, None, &required, &told), Decision::Abstain, "{status:?}");
+            assert!(is_free(&required, &told));
+            assert_ne!(decide(status, None, &one, &told), Decision::Abstain, "{status:?}");
+            let other = Told::default();
+            assert_ne!(decide(status, None, &required, &other), Decision::Abstain, "{status:?}");
         }
+        assert!(!is_free(&[], &Told { preflight: true, ..Told::default() }));
     }
 }

@@ -23,6 +23,18 @@ pub struct Condition {
     pub login: Option<String>,
     /// A request with such a cookie is let through for the application to judge, "remember me" above all.
     pub unless_cookie: Option<CookiePattern>,
+    /// What becomes of a CORS preflight.
+    pub preflight: Preflight,
+}
+
+/// `preflight=`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Preflight {
+    /// It is judged as every request is.
+    #[default]
+    Judge,
+    /// It passes, without a session.
+    Pass,
 }
 
 /// What a condition asks of a value. Words compare as text.
@@ -76,6 +88,7 @@ impl Condition {
             error: 401,
             login: None,
             unless_cookie: None,
+            preflight: Preflight::default(),
         };
         for (at, option) in options.iter().enumerate() {
             let name = option_name(option);
@@ -104,6 +117,11 @@ impl Condition {
             self.login = Some(login(uri)?);
         } else if let Some(pattern) = option.strip_prefix("unless_cookie=") {
             self.unless_cookie = Some(CookiePattern::parse(pattern)?);
+        } else if let Some(word) = option.strip_prefix("preflight=") {
+            self.preflight = match word {
+                "pass" => Preflight::Pass,
+                _ => return Err(unknown("way of a preflight", word, &["pass"])),
+            };
         } else {
             return Err(unknown("condition", option_name(option), &WORDS));
         }
@@ -129,7 +147,8 @@ impl Condition {
 }
 
 /// What may stand after the value.
-const WORDS: [&str; 7] = ["is", "isnot", "has", "in", "error=", "login=", "unless_cookie="];
+const WORDS: [&str; 8] =
+    ["is", "isnot", "has", "in", "error=", "login=", "unless_cookie=", "preflight="];
 
 impl Test {
     /// The test, and the arguments after it.
@@ -275,6 +294,8 @@ mod tests {
         let pattern = parsed.unless_cookie.unwrap();
         assert!(pattern.matches(b"remember_web_1") && pattern.matches(b"remember_"));
         assert!(!pattern.matches(b"remember") && !pattern.matches(b"Remember_web"));
+        assert_eq!(parsed.preflight, Preflight::Judge);
+        assert_eq!(condition("/v preflight=pass").unwrap().preflight, Preflight::Pass);
     }
 
     #[test]
@@ -296,6 +317,7 @@ mod tests {
             ("/v error=500", "unknown status \"500\""),
             ("/v error=403 error=404", "\"error=\" stands twice"),
             ("/v login=", "login= is empty"),
+            ("/v preflight=on", "unknown way of a preflight \"on\""),
             ("/v unless_cookie=*", "\"*\" is not a cookie's name"),
             (
                 "/v login=/login?next=$request_uri",

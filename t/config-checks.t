@@ -99,8 +99,11 @@ for my $option ('error=404', 'error=503', 'login=/login', 'error=403 login=/logi
 }
 accepted('satisfy any and error=403', in_location("satisfy any;\nsession_redis_require /a;\nsession_redis_require /b error=403;"));
 refuses('satisfy any above', 'session_redis_require', $any, server => "${on}satisfy any;\nlocation / {\nsession_redis_require /a login=/login; #!\n}");
-warned('require in an internal location', '"session_redis_require" does not protect subrequests, which run no access phase, and the location is "internal"',
-    in_location("internal;\nsession_redis_require /a; #!"));
+refuses('a preflight that one of two conditions lets pass', 'session_redis_require',
+    '"preflight=pass" lets nothing pass, since another condition does not say so; write it behind every condition of the level, or behind none',
+    in_location("session_redis_require /a; #!\nsession_redis_require /b preflight=pass;"));
+accepted('a preflight that both let pass', in_location("session_redis_require /a preflight=pass;\nsession_redis_require /b preflight=pass;"));
+accepted('require in an internal location', in_location("internal;\nsession_redis_require /a;"));
 
 # A name that another directive or nginx itself gives its values.
 my $taken = sub { qq("\$$_[0]" has its values from nginx or another directive already; choose another name) };

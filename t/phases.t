@@ -377,7 +377,7 @@ GET /app
 === TEST 14: a page's subrequests see the main request's session, with one lookup
 --- user_files
 >>> page
-<!--# include virtual="/one" --><!--# include virtual="/two" --><!--# include virtual="/off" -->
+<!--# include virtual="/one" --><!--# include virtual="/two" --><!--# include virtual="/off" --><!--# include virtual="/no" -->
 --- config
     $TEST_NGINX_SESSION
     location = /page {
@@ -388,19 +388,20 @@ GET /app
         default_type text/plain;
     }
     location /one { session_redis_set_header X-One @user; $TEST_NGINX_PASS }
-    location /two { session_redis_require /admin; proxy_set_header X-Seen "$session_redis_status $session_redis_user"; $TEST_NGINX_PASS }
+    location /no  { session_redis_require /admin error=403; $TEST_NGINX_PASS }
+    location /two { session_redis_require @user; proxy_set_header X-Seen "$session_redis_status $session_redis_user"; $TEST_NGINX_PASS }
     location /off { session_redis off; $TEST_NGINX_PASS }
 --- request
 GET /page
 --- more_headers
 Cookie: sid=alice-0123456789ab
 --- response_body_like eval
-qr/GET \/one (?:(?!GET).)*X-User-Id: 1001\n(?:(?!X-One).)*GET \/two .*X-Seen: found 1001.*GET \/off .*X-User-Id: 1001/s
+qr/GET \/one (?:(?!GET).)*X-User-Id: 1001\n(?:(?!X-One).)*GET \/two .*X-Seen: found 1001.*GET \/off .*X-User-Id: 1001.*403 Forbidden/s
 --- lookups: 1
 
 
 
-=== TEST 15: nothing is looked up in subrequests
+=== TEST 15: nothing is looked up in subrequests that require nothing
 --- user_files
 >>> page
 <!--# include virtual="/one" -->

@@ -389,16 +389,20 @@ Location: /login?next=%2Fa%FF%22%3C%3E%27
 
 
 
-=== TEST 23: a CORS preflight passes, other OPTIONS do not
+=== TEST 23: a CORS preflight passes where that is asked for
 --- config
     $TEST_NGINX_SESSION
-    location / { session_redis_require @user login=/login; $TEST_NGINX_PASS }
+    location /judged { session_redis_require @user login=/login; $TEST_NGINX_PASS }
+    location /free { session_redis_require @user login=/login preflight=pass; $TEST_NGINX_PASS }
 --- request eval
-["OPTIONS /", "OPTIONS /", "GET /"]
+["OPTIONS /judged", "OPTIONS /free", "OPTIONS /free", "GET /free"]
 --- more_headers eval
-["Origin: http://a.example\nAccess-Control-Request-Method: PUT", "Origin: http://a.example", "Access-Control-Request-Method: PUT"]
+[("Origin: http://a.example\nAccess-Control-Request-Method: PUT") x 2, "Origin: http://a.example",
+ "Origin: http://a.example\nAccess-Control-Request-Method: PUT"]
 --- error_code eval
-[200, 401, 401]
+[401, 200, 401, 401]
+--- lookups eval
+[(0) x 4]
 
 
 
@@ -469,7 +473,7 @@ GET /
 === TEST 28: under satisfy any a preflight admits nobody past the others
 --- config
     $TEST_NGINX_SESSION
-    location / { satisfy any; deny all; session_redis_require @user; $TEST_NGINX_PASS }
+    location / { satisfy any; deny all; session_redis_require @user preflight=pass; $TEST_NGINX_PASS }
 --- request
 OPTIONS /
 --- more_headers

@@ -35,9 +35,11 @@ pub(super) enum Progress {
     Settled,
 }
 
-/// Lives in the pool of the client's request; subrequests see it, internal redirects keep it. Where the client goes
-/// away it is dropped, and with it the ticket of a lookup under way, which then does not come back to the request.
+/// Lives in the pool of the client's request; internal redirects keep it. Subrequests see it, but for those that are
+/// judged by the requirements of their own location: each has a context of its own. Where the client goes away it is
+/// dropped, and with it the ticket of a lookup under way, which then does not come back to the request.
 pub(super) struct Context {
+    is_of_subrequest: bool,
     pub(super) progress: Cell<Progress>,
     pub(super) status: Cell<Status>,
     /// The plan that was followed last.
@@ -70,6 +72,7 @@ pub(super) struct Context {
 }
 
 /// The outcome of a lookup, and by what it was found: where these are equal it is good again.
+#[derive(Clone)]
 pub(super) struct LookedUp {
     pub(super) plan: Rc<Plan>,
     pub(super) key: Rc<[u8]>,
@@ -85,8 +88,9 @@ pub(super) struct LookedUp {
 }
 
 impl Context {
-    fn new() -> Self {
+    fn new(is_of_subrequest: bool) -> Self {
         Self {
+            is_of_subrequest,
             progress: Cell::new(Progress::New),
             status: Cell::new(Status::Pending),
             plan: RefCell::new(None),
@@ -108,16 +112,28 @@ impl Context {
         }
     }
 
-    /// The context of the client's request. An internal redirect clears nginx's slot for it, but it
-    /// stays in the pool.
+    /// The request whose session counts for `r`: a subrequest that has a context of its own, else the client's.
+    pub(super) fn subject(r: Request) -> Request {
+        // SAFETY: a slot is live as long as its request.
+        let has_own = || slot(r).is_some_and(|slot| unsafe { !(*slot).is_null() });
+        if r.is_main() || has_own() {
+            r
+        } else {
+            r.main()
+        }
+    }
+
+    /// The context of the request's [`Self::subject`].
     pub(super) fn of<'a>(r: Request) -> Option<&'a Self> {
-        let main = r.main();
-        let slot = slot(main)?;
-        // SAFETY: the slot holds null or what `create` put there; the pool is live, and references to
-        // a context are shared ones only, kept no longer than the request.
+        let subject = Self::subject(r);
+        let slot = slot(subject)?;
+        // SAFETY: the slot holds null or what `make` put there; the pool is live, and references to a context are
+        // shared ones only, kept no longer than the request. An internal redirect clears the slot of the client's
+        // request, but the context stays in the pool.
         unsafe {
             if (*slot).is_null() {
-                *slot = pool::find::<Self>(main.pool())?.as_ptr().cast();
+                let of_client = |context: &Self| !context.is_of_subrequest;
+                *slot = pool::find(subject.pool(), of_client)?.as_ptr().cast();
             }
             (*slot).cast::<Self>().as_ref()
         }
@@ -125,14 +141,26 @@ impl Context {
 
     /// As `of`, made if need be. None: out of memory.
     pub(super) fn create<'a>(r: Request) -> Option<&'a Self> {
-        if let Some(context) = Self::of(r) {
-            return Some(context);
+        Self::of(r).or_else(|| Self::make(r.main()))
+    }
+
+    /// The subrequest's own context, made if need be; the outcome of the client's request may be good for it too.
+    /// None: out of memory.
+    pub(super) fn create_own<'a>(r: Request) -> Option<&'a Self> {
+        if Self::subject(r) == r {
+            return Self::of(r);
         }
-        let main = r.main();
-        // SAFETY: the pool is live, and the context is not used beyond it.
+        let outcome = Self::of(r).and_then(|of_client| of_client.result.borrow().clone());
+        let own = Self::make(r)?;
+        own.result.replace(outcome);
+        Some(own)
+    }
+
+    fn make<'a>(r: Request) -> Option<&'a Self> {
+        // SAFETY: the pool is live, subrequests share that of the client's request; the context is not used beyond it.
         unsafe {
-            let context: NonNull<Self> = pool::give(main.pool(), Self::new())?;
-            *slot(main)? = context.as_ptr().cast();
+            let context = pool::give(r.pool(), Self::new(!r.is_main()))?;
+            *slot(r)? = context.as_ptr().cast();
             Some(context.as_ref())
         }
     }

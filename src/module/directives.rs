@@ -28,7 +28,7 @@ use super::{destroy, explain, files, pool, sticky, store_block, variables, Sessi
 use crate::config::{options, unknown, ConfigError};
 use crate::format::Pipeline;
 use crate::framework::Framework;
-use crate::inject::{Encode, HeaderName};
+use crate::inject::{is_token, Encode, HeaderName};
 use crate::pointer::Pointer;
 use crate::policy::OnError;
 use crate::require::Condition;
@@ -256,8 +256,7 @@ fn set_cookie(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigEr
 
 /// A cookie's name: a token (RFC 6265, section 4.1.1).
 fn cookie_name(text: &str) -> Result<String, ConfigError> {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    match !text.is_empty() && text.bytes().all(token) {
+    match is_token(text.as_bytes()) {
         true => Ok(text.to_owned()),
         false => Err(ConfigError::new(format!("\"{text}\" is not a cookie's name"))),
     }

@@ -28,8 +28,8 @@ use super::store::Store;
 use super::SessionRedis;
 use crate::cache::CacheStatus;
 use crate::inject::{header_value, Unsafe};
-use crate::login::{at_login, Navigation};
-use crate::policy::{self, decide, Decision, OnError, Status};
+use crate::login::{at_login, Browser};
+use crate::policy::{self, decide, is_free, Decision, OnError, Status};
 use crate::require::Condition;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
@@ -98,13 +98,21 @@ fn take_back(r: Request, context: &Context) -> Option<()> {
     Some(())
 }
 
-/// PREACCESS, last: the store is asked after `limit_req` and `limit_conn` have protected it.
+/// PREACCESS, last: the store is asked after `limit_req` and `limit_conn` have protected it. A subrequest is judged here,
+/// since nginx runs no access phase for it.
 pub(super) unsafe extern "C" fn preaccess_last(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
     let r = unsafe { Request::from_raw(r) };
-    match plan(r) {
-        Some(plan) if r.is_main() => session(r, &plan),
-        _ => DECLINED,
+    let Some(plan) = plan(r) else { return DECLINED };
+    if r.is_main() {
+        return session(r, &plan);
+    }
+    if plan.conditions.is_empty() {
+        return DECLINED;
+    }
+    match guard(r, &plan) {
+        OK => DECLINED,
+        rc => rc,
     }
 }
 
@@ -112,17 +120,24 @@ pub(super) unsafe extern "C" fn preaccess_last(r: *mut ngx_http_request_t) -> ng
 pub(super) unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t {
     // SAFETY: as above.
     let r = unsafe { Request::from_raw(r) };
-    let Some(plan) = plan(r).filter(|_| r.is_main()) else { return DECLINED };
-    match session(r, &plan) {
+    match plan(r) {
+        Some(plan) if r.is_main() => guard(r, &plan),
+        _ => DECLINED,
+    }
+}
+
+/// Answers a request that may not pass: NGX_OK where what is required holds, NGX_DECLINED where others decide.
+fn guard(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
+    match session(r, plan) {
         DECLINED => {}
         rc => return rc,
     }
     let Some(context) = Context::of(r) else { return DECLINED };
-    match judgement(r, context, &plan) {
+    match judgement(r, context, plan) {
         Decision::Abstain => DECLINED,
         Decision::Admit => OK,
         Decision::Refuse { status, retry_after } => refuse(r, context, status, retry_after),
-        Decision::Login(login) => match login_address(r, &plan, login) {
+        Decision::Login(login) => match login_address(r, plan, login) {
             Some(address) => redirect_to_login(r, address),
             None => INTERNAL,
         },
@@ -207,7 +222,8 @@ fn session(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
     if !plan.needs().id {
         return DECLINED;
     }
-    let Some(context) = Context::create(r) else { return INTERNAL };
+    let context = if r.is_main() { Context::create(r) } else { Context::create_own(r) };
+    let Some(context) = context else { return INTERNAL };
     match context.progress.get() {
         Progress::Settled => return DECLINED,
         Progress::Waiting => {}
@@ -240,6 +256,9 @@ enum Asked {
 /// Finds the session's id and asks the store for it.
 fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
     context.begin(plan);
+    if is_free(&plan.conditions, &Facts { r, plan, session: None }) {
+        return Some(Asked::Settled(Status::None));
+    }
     match identify(r, plan)? {
         Identified::None => return Some(Asked::Settled(Status::None)),
         Identified::Invalid(reason) => {
@@ -438,10 +457,13 @@ pub(super) fn log_failure(
     }
 }
 
-/// The outcome is known: the backend's headers are made.
+/// The outcome is known: the backend's headers are made. A subrequest has those of the client's request.
 fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int_t {
     context.progress.set(Progress::Settled);
     context.status.set(status);
+    if !r.is_main() {
+        return DECLINED;
+    }
     if status == Status::Found {
         let injected = context.with_session(plan, |excerpt| inject(r, context, plan, excerpt));
         if injected == Some(None) {
@@ -533,13 +555,15 @@ impl Facts<'_> {
         self.plan.requirements.get(index)
     }
 
-    fn navigation(&self) -> Navigation<'_> {
+    fn browser(&self) -> Browser<'_> {
         let line = self.r.bytes(self.r.raw().request_line);
-        Navigation {
+        Browser {
             method: line.split(|&byte| byte == b' ').next().unwrap_or_default(),
             accept: self.r.header(b"accept"),
             sec_fetch_mode: self.r.header(b"sec-fetch-mode"),
+            origin: self.r.header(b"origin"),
             access_control_request_method: self.r.header(b"access-control-request-method"),
+            has_body: self.r.has_body(),
         }
     }
 }
@@ -552,7 +576,7 @@ impl policy::Request for Facts<'_> {
         required.reading.with_selected(self.r, session, |selected| condition.holds(selected))
     }
 
-    fn excused(&self, condition: &Condition) -> bool {
+    fn is_excused(&self, condition: &Condition) -> bool {
         let pattern = condition.unless_cookie.as_ref();
         pattern.is_some_and(|pattern| has_cookie(self.r, |name| pattern.matches(name)))
     }
@@ -563,15 +587,19 @@ impl policy::Request for Facts<'_> {
     }
 
     fn is_navigation(&self) -> bool {
-        self.navigation().is_navigation()
+        self.browser().is_navigation()
     }
 
     fn is_preflight(&self) -> bool {
-        self.navigation().is_preflight()
+        self.browser().is_preflight()
     }
 
     fn is_error_page(&self) -> bool {
         self.r.raw().error_page() != 0
+    }
+
+    fn is_subrequest(&self) -> bool {
+        !self.r.is_main()
     }
 
     fn satisfies_any(&self) -> bool {

@@ -64,7 +64,7 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
     let is_held = unsafe { (*(*r).connection).buffered() & HELD != 0 };
     if is_held {
         // SAFETY: as above.
-        let request = unsafe { Request::from_raw(r) };
+        let request = unsafe { Request::from_raw(r) }.main();
         if let Some(held) = Context::of(request).and_then(|context| context.held.try_borrow().ok())
         {
             if let Some(held) = &*held {

@@ -5,11 +5,11 @@ use core::ffi::c_char;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use nginx_sys::{ngx_conf_t, ngx_http_core_loc_conf_t, NGX_HTTP_SATISFY_ANY, NGX_LOG_WARN};
+use nginx_sys::{ngx_conf_t, ngx_http_core_loc_conf_t, NGX_HTTP_SATISFY_ANY};
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 
 use super::conf::{
-    log_at, refuse, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, Origin, Place,
+    refuse, IdSource, IdSources, Key, KeyDigest, LocationConf, MainConf, Origin, Place,
     Requirement, RouteKind, SetHeader, SetVariable, Setting, StoreName, Touch,
 };
 use super::destroy;
@@ -25,7 +25,7 @@ use crate::framework::{Framework, Refresh, User};
 use crate::inject::{session_header, Unsafe};
 use crate::pointer::{Pointer, Selected};
 use crate::policy::OnError;
-use crate::require::Condition;
+use crate::require::{Condition, Preflight};
 use crate::session::cookie::Attributes;
 use crate::session::identity::Verifier;
 use crate::session::key::KeyForm;
@@ -271,7 +271,7 @@ impl Plan {
     ) -> Result<Option<Self>, Mistake> {
         let store = find_store(cf, main, conf)?;
         let route_only = conf.route.value().is_some_and(|route| route.kind == RouteKind::JvmRoute);
-        check_require(cf, conf, core, store.is_some(), origin)?;
+        check_require(conf, core, store.is_some(), origin)?;
         check_stale(conf, store.as_deref())?;
         check_learn(conf, core, store.is_some(), origin)?;
         if store.is_none() && !route_only {
@@ -595,7 +595,6 @@ fn check_learn(
 
 /// A location that requires must be able to refuse.
 fn check_require(
-    cf: *mut ngx_conf_t,
     conf: &LocationConf,
     core: Option<&ngx_http_core_loc_conf_t>,
     on: bool,
@@ -603,6 +602,16 @@ fn check_require(
 ) -> Result<(), Mistake> {
     let Some(list) = conf.require.get().filter(|list| !list.is_empty()) else { return Ok(()) };
     let mistake = |error| Err(Mistake::new("session_redis_require", &list.place, error));
+
+    let passes = |it: &&Requirement| it.condition.preflight == Preflight::Pass;
+    if (1..list.len()).contains(&list.iter().filter(passes).count()) {
+        return mistake(
+            ConfigError::new(
+                "\"preflight=pass\" lets nothing pass, since another condition does not say so",
+            )
+            .hint("write it behind every condition of the level, or behind none"),
+        );
+    }
 
     let switched_off = matches!(conf.store.value(), Some(StoreName::Off)) && origin.require;
     if !on && !switched_off {
@@ -622,15 +631,6 @@ fn check_require(
                     .hint("with \"satisfy any\" use \"error=401\" or \"error=403\""),
             ));
         }
-    }
-    if core.internal != 0 && !origin.require {
-        log_at(
-            NGX_LOG_WARN,
-            cf,
-            &list.place,
-            "\"session_redis_require\" does not protect subrequests, which run no access phase, \
-             and the location is \"internal\"",
-        );
     }
     Ok(())
 }

@@ -19,19 +19,26 @@ pub(super) unsafe fn give<T>(pool: *mut ngx_pool_t, value: T) -> Option<NonNull<
     Some(place)
 }
 
-/// The first value of type `T` that was given to the pool and not yet taken back.
+/// The value of type `T` that was given to the pool last of those for which `wanted` holds.
 ///
 /// # Safety
 /// `pool` must point to a live pool; no other reference to the value may be in use.
-pub(super) unsafe fn find<T>(pool: *mut ngx_pool_t) -> Option<NonNull<T>> {
-    let wanted = drop_value::<T> as *const () as usize;
+pub(super) unsafe fn find<T>(
+    pool: *mut ngx_pool_t,
+    wanted: impl Fn(&T) -> bool,
+) -> Option<NonNull<T>> {
+    let given = drop_value::<T> as *const () as usize;
     // SAFETY: the cleanup list of a live pool is a chain of valid elements ended by null.
     let mut next = unsafe { (*pool).cleanup };
 
     // SAFETY: as above.
     while let Some(cleanup) = unsafe { next.as_ref() } {
-        if cleanup.handler.is_some_and(|handler| handler as *const () as usize == wanted) {
-            return NonNull::new(cleanup.data.cast::<T>());
+        if cleanup.handler.is_some_and(|handler| handler as *const () as usize == given) {
+            let value = NonNull::new(cleanup.data.cast::<T>())?;
+            // SAFETY: the handler tells that `give` has put a `T` there; the caller vouches that it may be looked at.
+            if wanted(unsafe { value.as_ref() }) {
+                return Some(value);
+            }
         }
         next = cleanup.next;
     }

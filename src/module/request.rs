@@ -69,6 +69,12 @@ impl Request {
         self.raw().method
     }
 
+    /// Whether a body follows the header: one whose length is told, or not (chunked, or an HTTP/2 stream that is open).
+    pub(super) fn has_body(self) -> bool {
+        let headers_in = &self.raw().headers_in;
+        headers_in.content_length_n > 0 || headers_in.chunked() != 0
+    }
+
     /// The bytes of a string that the request owns.
     pub(super) fn bytes<'a>(self, text: ngx_str_t) -> &'a [u8] {
         if text.data.is_null() {

@@ -212,7 +212,7 @@ unsafe extern "C" fn get(
     // SAFETY: nginx calls getters with a live request.
     let r = unsafe { Request::from_raw(r) };
     let Some((name, needs, read)) = VARIABLES.get(data) else { return NGX_ERROR as ngx_int_t };
-    let (context, plan) = (Context::of(r), handler::plan(r.main()));
+    let (context, plan) = (Context::of(r), handler::plan(Context::subject(r)));
     let view = View { r, context, plan: plan.as_deref() };
     let text = read(&view);
     if text.is_none() && *needs != Needs::Nothing {
