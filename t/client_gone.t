@@ -121,6 +121,28 @@ subtest 'gone by a reset, in the middle of a body, while a session is ended or e
     is($nginx->quit, 0, 'nothing is left open');
 };
 
+subtest 'gone while a subrequest of theirs waits' => sub {
+    my $fake  = fake_redis(on => { GET => sub ($w, $c) { [{ delay => 0.004 }, reply_to($w, $c)] } });
+    my $nginx = fresh($fake, store => 'timeout 10s;', server => <<~'END');
+        location = /status { session_redis off; stub_status; access_log off; }
+        location /asks     { session_redis off; auth_request /need; mirror /need; try_files /none =204; }
+        END
+    my ($wrong, $before) = (0);
+    for my $round (1 .. 2) {
+        my $result = many(port => $nginx->port, count => 600, at_once => 50, request => sub ($i) { request('/asks', 1 + $i) },
+            leave => sub ($i) { $i % 2 ? 0.005 : undef },
+            each  => sub ($i, $response) { $wrong++ if $response->{code} != 204 });
+        cmp_ok($result->{left}, '>', 60, 'some leave');
+        is($result->{lost} + $result->{timed_out}, 0, 'others lose nothing');
+        ok(wait_for(sub { active($nginx) == 0 }), 'connections are back');
+        $before //= $nginx->resident_kb;
+    }
+    is($wrong, 0, 'who stays is let in');
+    keeps_its_size($nginx, $before);
+    is(scalar lines_like($nginx, qr/\[(?:alert|crit|emerg)\]/), 0, 'no alert');
+    is($nginx->quit, 0, 'nothing is left open');
+};
+
 for my $bytes (request('/need', 1), request_bytes('/logout', method => 'POST', headers => [cookie(1)])) {
     subtest 'nginx goes on without its client' => sub {
         my $store = fake_redis(on => { GET => [{ delay => 0.3 }, bulk(session_of(1))], DEL => [{ delay => 0.3 }, ":1\r\n"] });
