@@ -111,10 +111,13 @@ fuzz: ## Fuzz each decoder for SECONDS (3)
 	./deps.sh fuzz
 	fuzz/run.sh $(or $(SECONDS),3)
 
+# What clippy refuses beside its own lints, auto/layout.rs writes while the module is built.
 lint: $(CONFIGURED) ## Formatting and lints; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --quiet --no-default-features --features cli --all-targets -- -D warnings
-	$(BUILD_ENV) $(CARGO) clippy --quiet --target-dir $(TARGET) $(FEATURES) -- -D warnings
+	$(BUILD_ENV) $(CARGO) check --quiet --target-dir $(TARGET) $(FEATURES)
+	CLIPPY_CONF_DIR="$$(dirname $$(ls -t $(TARGET)/debug/build/$(MODULE)-*/out/clippy.toml | head -n 1))" \
+	    $(BUILD_ENV) $(CARGO) clippy --quiet --target-dir $(TARGET) $(FEATURES) -- -D warnings
 
 install: build $(TOOL) ## Install the module into nginx's directory of modules, and session-redis
 	install -D -s -m 644 $(SO) $(DESTDIR)$(MODULES)/$(MODULE).so

@@ -6,7 +6,7 @@ case $NGX_OBJS in
     *)  session_redis_build=$PWD/$NGX_OBJS ;;
 esac
 
-session_redis_sources=`find $ngx_addon_dir/src $ngx_addon_dir/build.rs $ngx_addon_dir/Cargo.toml $ngx_addon_dir/Cargo.lock -type f`
+session_redis_sources=`find $ngx_addon_dir/src $ngx_addon_dir/auto $ngx_addon_dir/build.rs $ngx_addon_dir/Cargo.toml $ngx_addon_dir/Cargo.lock -type f`
 session_redis_sources=`echo "" $session_redis_sources | sed -e "s/  *\([^ ][^ ]*\)/$ngx_regex_cont\1/g"`
 
 cat << END                                                    >> $NGX_MAKEFILE

@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod address;
+mod bits;
 mod checks;
 mod client;
 mod cluster;

@@ -11,7 +11,7 @@ use nginx_sys::{
     sockaddr_storage, socklen_t, AF_INET, AF_INET6, NGX_OK,
 };
 
-use super::pool;
+use super::{bits, pool};
 use crate::config::ConfigError;
 use crate::store::endpoint::Address;
 
@@ -167,7 +167,7 @@ pub(super) fn parse(
         let mut url: ngx_url_t = core::mem::zeroed();
         url.url = copy;
         url.default_port = REDIS_PORT;
-        url.set_no_resolve((!resolve).into());
+        bits::url::NO_RESOLVE.set(&mut url, (!resolve).into());
 
         if ngx_parse_url((*cf).pool, &mut url) != NGX_OK as ngx_int_t {
             let reason = match url.err.is_null() {

@@ -4,7 +4,7 @@ mod files;
 mod gaps;
 mod limits;
 mod passing;
-mod private;
+pub(super) mod private;
 mod rewrite;
 mod sticky;
 

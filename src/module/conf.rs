@@ -15,6 +15,7 @@ use ngx::core::{NGX_CONF_ERROR, NGX_CONF_OK};
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_log_error;
 
+use super::bits::http_core_loc_conf;
 use super::checks::Location;
 use super::learn::Learner;
 use super::plan::Plan;
@@ -419,7 +420,9 @@ pub(super) unsafe extern "C" fn merge_location(
 fn inherit_content(cf: *mut ngx_conf_t, above: &LocationConf, own: &mut LocationConf) {
     // SAFETY: `cf` is live; its context is that of the level that is merged, to which nobody else refers.
     let core = unsafe { NgxHttpCoreModule::location_conf_mut(&*cf) };
-    let Some(core) = core.filter(|core| core.noname() != 0 && core.handler.is_none()) else {
+    let Some(core) =
+        core.filter(|core| http_core_loc_conf::NONAME.is_set(core) && core.handler.is_none())
+    else {
         return;
     };
     if let Some(content) = above.content() {

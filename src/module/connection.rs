@@ -12,18 +12,18 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_close_connection, ngx_connection_t, ngx_del_timer, ngx_errno, ngx_event_t, ngx_exiting,
+    ngx_close_connection, ngx_connection_t, ngx_errno, ngx_event_t, ngx_exiting,
     ngx_handle_write_event, ngx_int_t, ngx_resolve_name_done, ngx_resolver_ctx_t, NGX_AGAIN,
     NGX_OK,
 };
 
 use self::watch::on_watch;
 use super::address::{SocketAddress, Target};
-use super::event::{now, time_of_day, Event};
+use super::event::{del_timer, now, time_of_day, Event};
 use super::lookup::{Carrier, Lookup, Query};
-use super::resolver;
 use super::store_servers::StoreServers;
 use super::tls::TlsLink;
+use super::{bits, resolver};
 use crate::cache::Origin;
 use crate::store::ability::Feature;
 use crate::store::command;
@@ -298,7 +298,9 @@ impl Connection {
     fn note_waiting(&self) {
         if let Some(link) = ptr::NonNull::new(self.link.get()) {
             // SAFETY: the connection is ours until `close`.
-            unsafe { (*link.as_ptr()).set_idle((self.waiting.get() == 0).into()) };
+            unsafe {
+                bits::connection::IDLE.set(&mut *link.as_ptr(), (self.waiting.get() == 0).into());
+            }
         }
     }
 
@@ -363,9 +365,7 @@ impl Connection {
             // SAFETY: the connection is open, its events with it.
             unsafe {
                 let write = (*link.as_ptr()).write;
-                if (*write).timer_set() != 0 {
-                    ngx_del_timer(write);
-                }
+                del_timer(write);
             }
         }
     }
@@ -405,14 +405,17 @@ impl Connection {
     fn must_close(&self) -> bool {
         let link = self.link.get();
         // SAFETY: the caller saw that the connection is open; nginx writes both on this thread.
-        self.waiting.get() == 0 && unsafe { (*link).close() != 0 || (*link).error() != 0 }
+        self.waiting.get() == 0
+            && unsafe {
+                bits::connection::CLOSE.is_set(&*link) || bits::connection::ERROR.is_set(&*link)
+            }
     }
 
     /// The time that the worker had for leaving is up.
     fn is_shut_down(&self) -> bool {
         let link = self.link.get();
         // SAFETY: as in `must_close`.
-        unsafe { (*link).close() != 0 && (*link).error() != 0 }
+        unsafe { bits::connection::CLOSE.is_set(&*link) && bits::connection::ERROR.is_set(&*link) }
     }
 
     /// A worker that is exiting keeps no connection that nobody waits for.
@@ -498,7 +501,7 @@ unsafe extern "C" fn on_read(event: *mut ngx_event_t) {
 unsafe extern "C" fn on_write(event: *mut ngx_event_t) {
     // SAFETY: as in `on_read`.
     let (connection, timed_out) =
-        unsafe { (connection_of((*event).data.cast()), (*event).timedout() != 0) };
+        unsafe { (connection_of((*event).data.cast()), bits::event::TIMEDOUT.is_set(&*event)) };
     match (connection.state.get(), timed_out) {
         (State::Connecting, true) => return connection.connect_failed(Failure::ConnectTimeout),
         (State::Securing, true) => {

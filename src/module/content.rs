@@ -7,6 +7,7 @@ use nginx_sys::{
     NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_OK,
 };
 
+use super::bits::buf;
 use super::conf::{LocationConf, Place};
 use super::context::Context;
 use super::lookup::Resume;
@@ -63,7 +64,7 @@ pub(super) fn wait(r: Request, context: &Context, resume: Resume) -> ngx_int_t {
     // and with it the context and the ticket.
     unsafe {
         ticket.wait(r.as_ptr(), resume);
-        (*(*r.as_ptr()).main).set_count((*(*r.as_ptr()).main).count() + 1);
+        r.main().add_reference();
         (*r.as_ptr()).read_event_handler = Some(ngx_http_test_reading);
         (*r.as_ptr()).write_event_handler = Some(ngx_http_request_empty_handler);
     }
@@ -96,13 +97,13 @@ pub(super) fn send(r: Request, content_type: &'static str, body: &[u8]) -> ngx_i
     // SAFETY: the request is live and no header was sent yet; the body is in its pool, buffer and chain
     // last until it was copied to the connection or sent.
     unsafe {
-        let r = r.as_ptr();
+        let (request, r) = (r, r.as_ptr());
         (*r).headers_out.status = 200;
         (*r).headers_out.content_length_n = body.len as _;
         (*r).headers_out.content_type = content_type;
         (*r).headers_out.content_type_len = content_type.len;
         let rc = ngx_http_send_header(r);
-        if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || (*r).header_only() != 0 {
+        if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t || request.is_header_only() {
             return rc;
         }
         let buffer: *mut ngx_buf_t =
@@ -114,9 +115,9 @@ pub(super) fn send(r: Request, content_type: &'static str, body: &[u8]) -> ngx_i
         }
         (*buffer).pos = body.data;
         (*buffer).last = body.data.add(body.len);
-        (*buffer).set_memory(1);
-        (*buffer).set_last_buf(1);
-        (*buffer).set_last_in_chain(1);
+        buf::MEMORY.set(&mut *buffer, 1);
+        buf::LAST_BUF.set(&mut *buffer, 1);
+        buf::LAST_IN_CHAIN.set(&mut *buffer, 1);
         (*link).buf = buffer;
         ngx_http_output_filter(r, link)
     }

@@ -164,7 +164,7 @@ fn answer(r: Request, plan: &Plan, destroy: &Destroy) -> ngx_int_t {
             // SAFETY: the request is live, and no header was sent yet.
             unsafe {
                 (*r.as_ptr()).headers_out.status = NGX_HTTP_NO_CONTENT as usize;
-                (*r.as_ptr()).set_header_only(1);
+                r.set_header_only();
                 ngx_http_send_header(r.as_ptr())
             }
         }

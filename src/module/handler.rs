@@ -595,7 +595,7 @@ impl policy::Request for Facts<'_> {
     }
 
     fn is_error_page(&self) -> bool {
-        self.r.raw().error_page() != 0
+        self.r.is_error_page()
     }
 
     fn is_subrequest(&self) -> bool {

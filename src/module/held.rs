@@ -9,17 +9,19 @@ use core::ptr;
 use nginx_sys::{
     ngx_chain_add_copy, ngx_chain_t, ngx_http_output_body_filter_pt,
     ngx_http_output_header_filter_pt, ngx_http_request_t, ngx_http_top_body_filter,
-    ngx_http_top_header_filter, ngx_int_t, ngx_post_event, ngx_posted_events, NGX_AGAIN, NGX_ERROR,
-    NGX_HTTP_HEAD, NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT, NGX_OK,
+    ngx_http_top_header_filter, ngx_int_t, ngx_posted_events, NGX_AGAIN, NGX_ERROR, NGX_HTTP_HEAD,
+    NGX_HTTP_NOT_MODIFIED, NGX_HTTP_NO_CONTENT, NGX_OK,
 };
 
+use super::bits::{connection, event};
 use super::context::Context;
+use super::event::post_event;
 use super::learn::learn;
 use super::lookup::Ticket;
 use super::request::Request;
 
 /// The bit of a connection's `buffered` that says that something is held. nginx has no such, nor do its modules.
-const HELD: u32 = 0x40;
+const HELD: u64 = 0x40;
 
 /// What is held of a response: its header, and of its body what has come since.
 pub(super) struct Held {
@@ -61,7 +63,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
 
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
     // SAFETY: nginx calls filters with a live request, which has a connection.
-    let is_held = unsafe { (*(*r).connection).buffered() & HELD != 0 };
+    let is_held = unsafe { connection::BUFFERED.get(&*(*r).connection) & HELD != 0 };
     if is_held {
         // SAFETY: as above.
         let request = unsafe { Request::from_raw(r) }.main();
@@ -93,12 +95,12 @@ unsafe fn hold(r: Request, ticket: Ticket) -> bool {
         if (*raw).method as u32 == NGX_HTTP_HEAD
             || matches!(status, NGX_HTTP_NO_CONTENT | NGX_HTTP_NOT_MODIFIED)
         {
-            (*raw).set_header_only(1);
+            r.set_header_only();
         }
-        let connection = (*raw).connection;
-        (*connection).set_buffered((*connection).buffered() | HELD);
+        let connection = &mut *(*raw).connection;
+        connection::BUFFERED.set(connection, connection::BUFFERED.get(connection) | HELD);
         // As "limit_rate" does: nobody tries to send until it is taken back.
-        (*(*connection).write).set_delayed(1);
+        event::DELAYED.set(&mut *connection.write, 1);
     }
     *context.held.borrow_mut() = Some(Held { _ticket: ticket, body: Cell::new(ptr::null_mut()) });
     true
@@ -130,8 +132,9 @@ unsafe fn release(r: *mut ngx_http_request_t) {
     // where the connection is closed before.
     unsafe {
         let connection = (*r).connection;
-        (*connection).set_buffered((*connection).buffered() & !HELD);
-        (*(*connection).write).set_delayed(0);
+        let held_no_more = connection::BUFFERED.get(&*connection) & !HELD;
+        connection::BUFFERED.set(&mut *connection, held_no_more);
+        event::DELAYED.set(&mut *(*connection).write, 0);
 
         let mut rc = next_header(r);
         if rc != NGX_ERROR as ngx_int_t && rc <= NGX_OK as ngx_int_t && !held.body.get().is_null() {
@@ -139,9 +142,9 @@ unsafe fn release(r: *mut ngx_http_request_t) {
         }
         // Whoever has more finds it so.
         if rc == NGX_ERROR as ngx_int_t || rc > NGX_OK as ngx_int_t {
-            (*connection).set_error(1);
+            connection::ERROR.set(&mut *connection, 1);
         }
-        ngx_post_event((*connection).write, &raw mut ngx_posted_events);
+        post_event((*connection).write, &raw mut ngx_posted_events);
     }
 }
 

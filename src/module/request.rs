@@ -10,6 +10,7 @@ use nginx_sys::{
 };
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
+use super::bits::{http_request, http_upstream};
 use super::conf::HeaderKey;
 use super::pool;
 use crate::login::safe_address;
@@ -161,11 +162,11 @@ impl Request {
     /// The name of the server whose response this is. None: nginx has made it, or has had it in a cache.
     pub(super) fn answering_server<'a>(self) -> Option<&'a [u8]> {
         #[cfg(ngx_feature = "http_cache")]
-        if self.raw().cached() != 0 {
+        if http_request::CACHED.is_set(self.raw()) {
             return None;
         }
         // A filter has put an error page in its place, which must be sent at once.
-        if self.raw().filter_finalize() != 0 {
+        if http_request::FILTER_FINALIZE.is_set(self.raw()) {
             return None;
         }
         // SAFETY: as above; while there is a connection to a server, so is its name.
@@ -179,7 +180,35 @@ impl Request {
     /// Whether client and backend are about to speak another protocol.
     pub(super) fn is_upgraded(self) -> bool {
         // SAFETY: as above.
-        unsafe { self.raw().upstream.as_ref() }.is_some_and(|upstream| upstream.upgrade() != 0)
+        unsafe { self.raw().upstream.as_ref() }
+            .is_some_and(|upstream| http_upstream::UPGRADE.is_set(upstream))
+    }
+
+    /// Whether this is the answer to an error, by `error_page`.
+    pub(super) fn is_error_page(self) -> bool {
+        http_request::ERROR_PAGE.is_set(self.raw())
+    }
+
+    /// Whether the header of the answer is sent, or about to be.
+    pub(super) fn is_header_sent(self) -> bool {
+        http_request::HEADER_SENT.is_set(self.raw())
+    }
+
+    /// Whether the answer has no body.
+    pub(super) fn is_header_only(self) -> bool {
+        http_request::HEADER_ONLY.is_set(self.raw())
+    }
+
+    pub(super) fn set_header_only(self) {
+        // SAFETY: the request is live, and no reference to it is held.
+        unsafe { http_request::HEADER_ONLY.set(&mut *self.as_ptr(), 1) };
+    }
+
+    /// One more has to finalize the request before it ends.
+    pub(super) fn add_reference(self) {
+        // SAFETY: as above.
+        let request = unsafe { &mut *self.as_ptr() };
+        http_request::COUNT.set(request, http_request::COUNT.get(request) + 1);
     }
 
     /// The value of the first header of this name.

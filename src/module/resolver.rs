@@ -8,6 +8,7 @@ use nginx_sys::{
 };
 
 use super::address::{Name, SocketAddress, Target};
+use super::bits;
 use super::connection::{self, Connection};
 use super::store_servers::StoreServers;
 use crate::store::error::Failure;
@@ -35,7 +36,7 @@ pub(super) fn begin(
         (*question).data = Rc::as_ptr(connection).cast_mut().cast();
         (*question).timeout = timeout as ngx_msec_t;
         // A worker that leaves waits for the lookups that need the answer, not for the answer.
-        (*question).set_cancelable(1);
+        bits::resolver_ctx::CANCELABLE.set(&mut *question, 1);
 
         // On failure nginx has freed the question; a cached name is answered within the call.
         if ngx_resolve_name(question) != NGX_OK as ngx_int_t {

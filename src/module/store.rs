@@ -18,7 +18,7 @@ use super::directives::Directive;
 use super::plan::Mistake;
 use super::sentinel_block::Sentinels;
 use super::tls::{Tls, TlsConf};
-use super::SessionRedis;
+use super::{bits, SessionRedis};
 use crate::cache;
 use crate::config::{unknown, ConfigError};
 use crate::store::cluster::NodeAddress;
@@ -327,7 +327,7 @@ fn direct(addresses: Vec<SocketAddress>) -> Vec<(Target, ServerConf)> {
 fn server_conf(line: &ngx_http_upstream_server_t) -> ServerConf {
     ServerConf {
         weight: u32::try_from(line.weight).unwrap_or(u32::MAX),
-        backup: line.backup() != 0,
+        backup: bits::http_upstream_server::BACKUP.is_set(line),
         down: line.down != 0,
         max_fails: u32::try_from(line.max_fails).unwrap_or(u32::MAX),
         fail_timeout: u64::try_from(line.fail_timeout).unwrap_or(0).saturating_mul(1000),

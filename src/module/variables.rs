@@ -11,6 +11,7 @@ use nginx_sys::{
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 use ngx::ngx_log_error;
 
+use super::bits::variable_value;
 use super::conf::{MainConf, SetVariable};
 use super::context::{Context, LookedUp};
 use super::handler;
@@ -267,12 +268,12 @@ unsafe fn fill(
     };
     // SAFETY: the caller vouches for `value`.
     let value = unsafe { &mut *value };
-    value.set_valid(copy.is_some().into());
-    value.set_not_found(copy.is_none().into());
-    value.set_no_cacheable(1);
-    value.set_escape(0);
+    variable_value::VALID.set(value, copy.is_some().into());
+    variable_value::NOT_FOUND.set(value, copy.is_none().into());
+    variable_value::NO_CACHEABLE.set(value, 1);
+    variable_value::ESCAPE.set(value, 0);
     if let Some(copy) = copy {
-        value.set_len(copy.len as u32);
+        variable_value::LEN.set(value, copy.len as u64);
         value.data = copy.data;
     }
     NGX_OK as ngx_int_t
@@ -284,11 +285,7 @@ impl<'a> View<'a> {
         static WARNED: AtomicBool = AtomicBool::new(false);
         let pending = self.status() == Status::Pending;
         let looks = self.plan.is_some_and(|plan| plan.needs().session);
-        if pending
-            && looks
-            && self.r.raw().header_sent() == 0
-            && !WARNED.swap(true, Ordering::Relaxed)
-        {
+        if pending && looks && !self.r.is_header_sent() && !WARNED.swap(true, Ordering::Relaxed) {
             ngx_log_error!(
                 NGX_LOG_WARN,
                 self.r.log(),

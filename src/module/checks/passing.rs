@@ -145,6 +145,7 @@ mod cache {
     use nginx_sys::{ngx_array_t, ngx_http_complex_value_t};
 
     use super::*;
+    use crate::module::bits::http_upstream_conf as upstream_conf;
     use crate::module::checks::of_session;
     use crate::module::checks::private::session_redis_proxy_t as Proxy;
     use crate::module::template::indices;
@@ -162,7 +163,7 @@ mod cache {
             let apart = unsafe {
                 self.by_session(upstream.no_cache) && self.by_session(upstream.cache_bypass)
             };
-            if upstream.cache() != 1 || upstream.upstream.is_null() || apart {
+            if upstream_conf::CACHE.get(upstream) != 1 || upstream.upstream.is_null() || apart {
                 return None;
             }
             if self.names(cache_key(proxy, conf)?).iter().any(|name| self.may_tell_apart(name)) {

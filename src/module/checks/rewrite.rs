@@ -17,6 +17,7 @@ use nginx_sys::{
 };
 
 use super::{private, Location};
+use crate::module::bits::http_script_regex_code as regex_code;
 
 /// Whether every request of the location ends with a "return" of its rewrite phase.
 pub(super) fn returns(cf: *mut ngx_conf_t, location: &Location) -> bool {
@@ -91,8 +92,8 @@ unsafe fn step(ip: *const u8) -> Step {
         }
         if is(ngx_http_script_regex_start_code) {
             let regex = &*ip.cast::<ngx_http_script_regex_code_t>();
-            return match regex.test() {
-                0 if regex.break_cycle() != 0 => Step::Stop,
+            return match regex_code::TEST.get(regex) {
+                0 if regex_code::BREAK_CYCLE.is_set(regex) => Step::Stop,
                 0 => Step::Forward(regex.next),
                 _ => Step::Forward(size_of::<ngx_http_script_regex_code_t>()),
             };

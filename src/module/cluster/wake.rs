@@ -13,6 +13,7 @@ use nginx_sys::{
 };
 
 use super::Cluster;
+use crate::module::bits;
 
 /// Owns the connection.
 pub(super) struct Wake(ptr::NonNull<ngx_connection_t>);
@@ -72,8 +73,9 @@ unsafe extern "C" fn on_wake(event: *mut ngx_event_t) {
         // Also where nothing was written: the counter is back at 0, and the next write is seen.
         let _ =
             nginx_sys::read((*connection).fd, ptr::from_mut(&mut count).cast(), size_of::<u64>());
-        (*event).set_ready(0);
-        let shut_down = (*connection).close() != 0 && (*connection).error() != 0;
+        bits::event::READY.set(&mut *event, 0);
+        let shut_down = bits::connection::CLOSE.is_set(&*connection)
+            && bits::connection::ERROR.is_set(&*connection);
         let _ = ngx_handle_read_event(event, 0);
         (&*(*connection).data.cast(), shut_down)
     };

@@ -5,14 +5,16 @@ use core::ptr;
 use std::rc::Rc;
 
 use nginx_sys::{
-    getsockopt, ngx_add_timer, ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_int_t,
-    ngx_msec_t, ngx_peer_connection_t, ngx_post_event, ngx_posted_events, ngx_set_errno, ngx_str_t,
-    ngx_tcp_nodelay, socklen_t, NGX_AGAIN, NGX_OK, SOL_SOCKET, SO_ERROR,
+    getsockopt, ngx_errno, ngx_event_connect_peer, ngx_event_get_peer, ngx_int_t, ngx_msec_t,
+    ngx_peer_connection_t, ngx_posted_events, ngx_set_errno, ngx_str_t, ngx_tcp_nodelay, socklen_t,
+    NGX_AGAIN, NGX_OK, SOL_SOCKET, SO_ERROR,
 };
 
 use super::{on_read, on_write, Connection, Purpose, State};
 use crate::cache::Origin;
 use crate::module::address::SocketAddress;
+use crate::module::bits;
+use crate::module::event::{add_timer, post_event};
 use crate::store::ability::Feature;
 use crate::store::dialect::Dialogue;
 use crate::store::error::Failure;
@@ -77,12 +79,12 @@ impl Connection {
             (*link).data = Rc::as_ptr(self).cast_mut().cast();
             (*(*link).read).handler = Some(on_read);
             (*(*link).write).handler = Some(on_write);
-            (*link).set_idle(1);
+            bits::connection::IDLE.set(&mut *link, 1);
             // What a turn of the loop sends does not wait for the replies to the one before. (No matter of Unix sockets.)
             ngx_tcp_nodelay(link);
             // A worker that is exiting waits for lookups, by their deadline, not for a connect.
-            (*(*link).write).set_cancelable(1);
-            ngx_add_timer((*link).write, self.servers.connect_timeout() as ngx_msec_t);
+            bits::event::CANCELABLE.set(&mut *(*link).write, 1);
+            add_timer((*link).write, self.servers.connect_timeout() as ngx_msec_t);
         }
         self.note_waiting();
         match (rc == NGX_OK as ngx_int_t, &self.tls) {
@@ -90,7 +92,7 @@ impl Connection {
             // Whoever opens the connection is not called back within the call.
             // SAFETY: the connection is open; closing it takes the event out of the queue.
             (true, Some(_)) => unsafe {
-                ngx_post_event((*link).write, &raw mut ngx_posted_events);
+                post_event((*link).write, &raw mut ngx_posted_events);
             },
             (false, _) => {}
         }

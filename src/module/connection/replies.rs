@@ -5,11 +5,11 @@ use core::ptr;
 use std::rc::Rc;
 
 use nginx_sys::{
-    ngx_errno, ngx_handle_read_event, ngx_int_t, ngx_post_event, ngx_posted_next_events, NGX_AGAIN,
-    NGX_OK,
+    ngx_errno, ngx_handle_read_event, ngx_int_t, ngx_posted_next_events, NGX_AGAIN, NGX_OK,
 };
 
 use super::{Connection, Slot};
+use crate::module::event::post_event;
 use crate::module::lookup::{Lookup, Query};
 use crate::route::write::written;
 use crate::store::ability::Feature;
@@ -63,7 +63,7 @@ impl Connection {
         }
         if let Some(link) = ptr::NonNull::new(self.link.get()) {
             // SAFETY: the connection is open; closing it takes the event out of the queue.
-            unsafe { ngx_post_event((*link.as_ptr()).read, &raw mut ngx_posted_next_events) };
+            unsafe { post_event((*link.as_ptr()).read, &raw mut ngx_posted_next_events) };
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use nginx_sys::{
 #[cfg(ngx_feature = "http_upstream_zone")]
 use nginx_sys::{ngx_rwlock_rlock, ngx_rwlock_unlock, ngx_rwlock_wlock};
 
+use crate::module::bits;
 use crate::sticky::Server;
 
 /// `NGX_HTTP_UPSTREAM_DRAINING`: since 1.29.6 a server is "down" by it that keeps its sessions. Before, `down` was 0 or 1.
@@ -52,7 +53,7 @@ impl Peers {
 
     /// Whether it is the block's only server, for which nginx counts no failures.
     pub(super) fn is_single(&self) -> bool {
-        self.raw().single() != 0
+        bits::http_upstream_rr_peers::SINGLE.is_set(self.raw())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -147,7 +148,7 @@ impl LockedPeer<'_> {
         let peer = self.0.peer.as_ptr();
         // SAFETY: the caller vouches for both; the server is live and locked, and what is counted here keeps it so.
         unsafe {
-            (*pc).set_cached(0);
+            bits::peer_connection::CACHED.set(&mut *pc, 0);
             (*pc).connection = ptr::null_mut();
             (*pc).sockaddr = (*peer).sockaddr;
             (*pc).socklen = (*peer).socklen;

@@ -15,6 +15,7 @@ use nginx_sys::{
 
 use super::context::{Session, Tls};
 use super::kept_log::KeptLog;
+use crate::module::bits;
 use crate::store::error::Failure;
 use crate::store::tls::{reason, ServerName, TlsFailure};
 
@@ -175,10 +176,10 @@ impl TlsLink {
         // SAFETY: the caller vouches for the connection, whose pool is ours.
         unsafe {
             if let Some(ssl) = (*c).ssl.as_mut() {
-                ssl.set_no_wait_shutdown(1);
+                bits::ssl_connection::NO_WAIT_SHUTDOWN.set(ssl, 1);
                 if ngx_ssl_shutdown(c) == NGX_AGAIN as ngx_int_t {
                     // The system takes no byte more: then without a word.
-                    (*c).set_timedout(1);
+                    bits::connection::TIMEDOUT.set(&mut *c, 1);
                     ngx_ssl_shutdown(c);
                 }
             }
