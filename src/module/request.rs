@@ -10,7 +10,7 @@ use nginx_sys::{
 };
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
-use super::bits::{http_request, http_upstream};
+use super::bits::{http_headers_in, http_request, http_upstream};
 use super::conf::HeaderKey;
 use super::pool;
 use crate::login::safe_address;
@@ -73,7 +73,7 @@ impl Request {
     /// Whether a body follows the header: one whose length is told, or not (chunked, or an HTTP/2 stream that is open).
     pub(super) fn has_body(self) -> bool {
         let headers_in = &self.raw().headers_in;
-        headers_in.content_length_n > 0 || headers_in.chunked() != 0
+        headers_in.content_length_n > 0 || http_headers_in::CHUNKED.is_set(headers_in)
     }
 
     /// The bytes of a string that the request owns.
