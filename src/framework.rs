@@ -34,6 +34,7 @@ use serde_json::Value;
 use crate::config::{unknown, ConfigError};
 use crate::format::Pipeline;
 use crate::pointer::Pointer;
+use crate::session::cookie::Spelling;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
 use crate::session::key::KeyForm;
@@ -144,6 +145,7 @@ impl Framework {
             paths: Vec::new(),
             identity: Identity {
                 pick: Pick::First,
+                spelling: Spelling::Exact,
                 unquote: true,
                 url_decode: true,
                 scheme: Scheme::Plain,

@@ -13,7 +13,6 @@ use ngx_http_session_redis_module::format::Pipeline;
 use ngx_http_session_redis_module::framework::{Framework, User};
 use ngx_http_session_redis_module::inject::Encode;
 use ngx_http_session_redis_module::pointer::Pointer;
-use ngx_http_session_redis_module::session::cookie::{self, Name};
 use ngx_http_session_redis_module::session::id::SessionId;
 use ngx_http_session_redis_module::session::identity::Verifier;
 use ngx_http_session_redis_module::session::key::KeyForm;
@@ -216,23 +215,15 @@ fn identify(
         Some(header) => header.to_owned(),
     };
     let header = header.trim().trim_start_matches("Cookie:");
-    let values = |name: &str| {
-        let mut values = Vec::new();
-        cookie::values([header.as_bytes()], name.as_bytes(), &mut |is, value| {
-            if is == Name::Same {
-                values.push(value);
-            }
-        });
-        values
-    };
+    let lines = || [header.as_bytes()];
     if framework.cookies.is_empty() {
         return Err("\"--cookie-name\" is missing: the framework names no cookie".into());
     }
     for name in &framework.cookies {
-        let beside = verifier.beside(name);
-        let beside = beside.and_then(|name| cookie::first([header.as_bytes()], name.as_bytes()));
-        let carried = Carried { name, beside, now };
-        let id = report.identify(&format!("cookie {name}"), &values(name), verifier, &carried);
+        let beside = verifier.beside(name).map(|name| verifier.signatures(lines(), &name));
+        let carried = Carried { name, beside: beside.and_then(|found| found.preferred()), now };
+        let found = verifier.cookies(lines(), name);
+        let id = report.identify(&format!("cookie {name}"), found.as_slice(), verifier, &carried);
         if id.is_some() {
             return Ok(id);
         }

@@ -6,6 +6,7 @@ use super::{Framework, Options, Row};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::pointer::Pointer;
+use crate::session::cookie::Spelling;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
 use crate::session::key::KeyForm;
@@ -25,6 +26,7 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
         // hands on what it cannot decode.
         identity: Identity {
             pick: Pick::Last,
+            spelling: Spelling::AnyCase,
             unquote: false,
             url_decode: true,
             scheme: Scheme::DataProtection { application },

@@ -5,6 +5,7 @@
 use super::{Framework, Options, Row};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
+use crate::session::cookie::Spelling;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
 use crate::session::key::KeyForm;
@@ -37,6 +38,7 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
         // `Request.Cookie` takes the first of a name, takes off quotes and decodes nothing.
         identity: Identity {
             pick: Pick::First,
+            spelling: Spelling::Exact,
             unquote: true,
             url_decode: false,
             scheme: Scheme::SecureCookie { max_age, encrypted },

@@ -6,6 +6,7 @@ use super::{Framework, Options, Row};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::pointer::Pointer;
+use crate::session::cookie::Spelling;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
 use crate::session::key::KeyForm;
@@ -56,6 +57,7 @@ fn session(options: &Options<'_>) -> Result<Framework, ConfigError> {
 fn identity(prefix: &str, rule: IdRule) -> Identity {
     Identity {
         pick: Pick::First,
+        spelling: Spelling::Exact,
         unquote: true,
         url_decode: false,
         scheme: Scheme::Keygrip { prefix: prefix.to_owned() },

@@ -6,6 +6,7 @@
 use super::{Framework, Options, Refresh, Row};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
+use crate::session::cookie::Spelling;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
 use crate::session::key::KeyForm;
@@ -27,6 +28,7 @@ pub(super) const COOKIE: &str = "PHPSESSID";
 /// off. Its ids have 22 to 256 bytes of `session.sid_bits_per_character` (`ext/session/session.c`).
 pub(super) const IDENTITY: Identity = Identity {
     pick: Pick::First,
+    spelling: Spelling::Php,
     unquote: false,
     url_decode: true,
     scheme: Scheme::Plain,

@@ -6,6 +6,7 @@ use super::{Framework, Options, Row, User};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::pointer::Pointer;
+use crate::session::cookie::Spelling;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
 use crate::session::key::{IdForm, KeyForm};
@@ -49,7 +50,14 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
 /// (`Rack::Utils.parse_cookies_header`). Ids are hexadecimal, `length` of it.
 pub(super) fn identity(scheme: Scheme, length: usize) -> Identity {
     let rule = IdRule::new("0-9a-f", length, length);
-    Identity { pick: Pick::First, unquote: false, url_decode: true, scheme, rule }
+    Identity {
+        pick: Pick::First,
+        spelling: Spelling::Exact,
+        unquote: false,
+        url_decode: true,
+        scheme,
+        rule,
+    }
 }
 
 /// The key of what Rack calls the private id, `2::` and its SHA-256, or of the id itself, as before Rack

@@ -6,6 +6,7 @@ use super::{Framework, Options, Row, User};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::pointer::Pointer;
+use crate::session::cookie::Spelling;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
 use crate::session::key::KeyForm;
@@ -62,6 +63,7 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
 /// takes off no quotes and decodes no `%`.
 const IDENTITY: Identity = Identity {
     pick: Pick::First,
+    spelling: Spelling::Exact,
     unquote: false,
     url_decode: false,
     scheme: Scheme::Base64Uuid,

@@ -6,6 +6,7 @@ use super::{Framework, Options, Row};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::pointer::Pointer;
+use crate::session::cookie::Spelling;
 use crate::session::id::IdRule;
 use crate::session::identity::{Identity, Pick};
 use crate::session::key::KeyForm;
@@ -41,6 +42,7 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
 /// route is part of the id, and so is the node that memcached-session-manager puts before it.
 const IDENTITY: Identity = Identity {
     pick: Pick::First,
+    spelling: Spelling::Exact,
     unquote: false,
     url_decode: false,
     scheme: Scheme::Plain,

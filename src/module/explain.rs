@@ -106,9 +106,9 @@ fn conclude(r: Request) -> ngx_int_t {
 
 fn identify(r: Request, plan: &Plan, report: &mut Report) -> Option<SessionId> {
     let mut found = None;
-    for_each_source(r, plan, |source, candidates, carried| {
-        let (source, values) = (source.to_string(), candidates.as_slice());
-        found = report.identify(&source, values, &plan.verifier, carried);
+    for_each_source(r, plan, |source, offered| {
+        let (source, values) = (source.to_string(), offered.candidates.as_slice());
+        found = report.identify(&source, values, &plan.verifier, &offered.carried);
         found.is_none()
     })?;
     found

@@ -5,7 +5,7 @@ use super::event::time_of_day;
 use super::plan::Plan;
 use super::request::{Header, Request};
 use crate::session::candidates::Candidates;
-use crate::session::cookie;
+use crate::session::cookie::{self, Kept};
 use crate::session::id::{Invalid, SessionId};
 use crate::session::identity::Choice;
 use crate::session::scheme::Carried;
@@ -20,52 +20,63 @@ pub(super) enum Identified {
     Valid(SessionId),
 }
 
-/// Looks through the sources in order until one gives a valid id. Of several cookies of one name that
-/// differ, those not chosen are taken out of the request, so that backend and edge see the same session.
+/// Looks through the sources in order until one gives a valid id. What a backend might read otherwise in the cookies
+/// is taken out of the request, so that backend and edge see the same session.
 pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
     let mut outcome = Identified::None;
-    let mut chosen = None;
-    for_each_source(r, plan, |source, candidates, carried| {
-        match plan.verifier.choose(candidates.as_slice(), carried) {
+    let mut kept = Vec::new();
+    for_each_source(r, plan, |source, offered| {
+        let choice = plan.verifier.choose(offered.candidates.as_slice(), &offered.carried);
+        if let Source::Cookie(name) = source {
+            kept.extend(plan.verifier.kept(name, &offered.candidates, &choice));
+        }
+        if let Some((name, signatures)) = &offered.beside {
+            kept.extend(plan.verifier.kept(name, signatures, &Choice::None));
+        }
+        match choice {
             Choice::None => {}
             Choice::Invalid(reason) => outcome = Identified::Invalid(reason),
-            Choice::Valid { id, value } => {
-                if let (true, Source::Cookie(name)) = (candidates.differ(), source) {
-                    chosen = Some((name, value.to_vec()));
-                }
+            Choice::Valid { id, .. } => {
                 outcome = Identified::Valid(id);
                 return false;
             }
         }
         true
     })?;
-    if let Some((name, chosen)) = chosen {
-        rewrite_cookies(r, |other, value| {
-            !cookie::is_alike(other, name.as_bytes()) || value == chosen.as_slice()
-        })?;
+    if !kept.is_empty() {
+        rewrite_cookies(r, &kept)?;
     }
     Some(outcome)
 }
 
-/// Hands the values of each source, in order, to `visit`, until that is false. `None`: a source could not be
-/// read.
+/// What one source offers.
+pub(super) struct Offered<'a> {
+    pub(super) candidates: Candidates<'a>,
+    pub(super) carried: Carried<'a>,
+    /// The cookies that sign the candidates, and their name.
+    beside: Option<(String, Candidates<'a>)>,
+}
+
+/// Hands what each source offers, in order, to `visit`, until that is false. `None`: a source could not be read.
 pub(super) fn for_each_source<'p>(
     r: Request,
     plan: &'p Plan,
-    mut visit: impl FnMut(&'p Source, &Candidates<'_>, &Carried<'_>) -> bool,
+    mut visit: impl FnMut(&'p Source, &Offered<'_>) -> bool,
 ) -> Option<()> {
+    let verifier = &plan.verifier;
     for source in &plan.sources {
-        let mut candidates = Candidates::new(plan.verifier.pick());
+        let mut candidates = Candidates::new(verifier.pick());
         let mut carried = Carried { name: "", beside: None, now: time_of_day() / 1000 };
+        let mut beside = None;
         match &source.source {
             Source::Cookie(name) => {
-                cookie::values(cookie_lines(r), name.as_bytes(), &mut |is, value| {
-                    candidates.push_cookie(is, value);
-                });
-                let beside = plan.verifier.beside(name);
+                candidates = verifier.cookies(cookie_lines(r), name);
                 carried.name = name;
-                carried.beside =
-                    beside.and_then(|name| cookie::first(cookie_lines(r), name.as_bytes()));
+                beside = verifier.beside(name).map(|name| {
+                    let found = verifier.signatures(cookie_lines(r), &name);
+                    (name, found)
+                });
+                carried.beside = beside.as_ref().and_then(|(_, found)| found.preferred());
             }
             Source::Header(name) => candidates.extend(r.header(name.as_bytes())),
             Source::Arg(name) => candidates.extend(argument(r.original_args(), name.as_bytes())),
@@ -77,7 +88,7 @@ pub(super) fn for_each_source<'p>(
                 candidates.extend(Some(text).filter(|text| !text.is_empty()));
             }
         }
-        if !visit(&source.source, &candidates, &carried) {
+        if !visit(&source.source, &Offered { candidates, carried, beside }) {
             break;
         }
     }
@@ -87,34 +98,26 @@ pub(super) fn for_each_source<'p>(
 /// Takes the session cookies out of the request that goes to the backend.
 pub(super) fn hide_cookies(r: Request, context: &Context, plan: &Plan) -> Option<()> {
     context.hidden.replace(Some(r.cookies().map(Header::raw_value).collect()));
-    rewrite_cookies(r, |name, _| {
-        !plan.sources.iter().any(|source| {
-            matches!(&source.source, Source::Cookie(session) if cookie::is_alike(name, session.as_bytes()))
-        })
-    })
+    let cookies = plan.sources.iter().filter_map(|source| match &source.source {
+        Source::Cookie(name) => Some(Kept::none(name, plan.verifier.spelling())),
+        _ => None,
+    });
+    rewrite_cookies(r, &cookies.collect::<Vec<_>>())
 }
 
 /// Whether the request carries a cookie of a name that matches.
 pub(super) fn has_cookie(r: Request, mut matches: impl FnMut(&[u8]) -> bool) -> bool {
-    let mut found = false;
-    for header in r.cookies() {
-        // Nothing is taken out: this only visits the pairs.
-        let _ = cookie::rewrite(header.value(), |name, _| {
-            found |= matches(name);
-            true
-        });
-    }
-    found
+    cookie_lines(r).flat_map(cookie::pairs).any(|(name, _)| matches(name))
 }
 
 fn cookie_lines<'a>(r: Request) -> impl Iterator<Item = &'a [u8]> {
     r.cookies().map(Header::value)
 }
 
-fn rewrite_cookies(r: Request, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Option<()> {
+fn rewrite_cookies(r: Request, kept: &[Kept]) -> Option<()> {
     let mut emptied = false;
     for header in r.cookies() {
-        if let Some(line) = cookie::rewrite(header.value(), &mut keep) {
+        if let Some(line) = cookie::rewrite(header.value(), kept) {
             emptied |= line.is_empty();
             r.replace_value(header, &line)?;
         }

@@ -1,15 +1,18 @@
 //! Cookies: the pairs of `Cookie` header lines, and the `Set-Cookie` that expires one.
 //!
 //! Pairs are read as servers read them, which is laxer than RFC 6265, section 4.2.1: whatever blanks stand
-//! around names and values are skipped, which is all that PHP and node's `cookie` skip together. Some take
-//! names that differ for the same ([`is_alike`]). So every cookie that a backend would see is seen here, and
-//! none that differs from the chosen one slips through.
+//! around names and values are skipped, which is all that PHP and node's `cookie` skip together. Parsers differ
+//! in more: some end a cookie at a blank or a comma, skip quoted text, or take names that differ for the same.
+//! [`occurrence`] finds all that any of them may take for a cookie; [`Kept`] leaves of it what was chosen.
 
 #![forbid(unsafe_code)]
+
+use std::borrow::Cow;
 
 use memchr::memchr;
 
 use crate::config::{unknown, ConfigError};
+use crate::session::identity::url_decode;
 
 /// At most so many cookies of one name are tried.
 pub const MAX_CANDIDATES: usize = 8;
@@ -17,66 +20,172 @@ pub const MAX_CANDIDATES: usize = 8;
 /// The longest value that is looked at, in bytes.
 pub const MAX_VALUE: usize = 4096;
 
-/// How a cookie's name agrees with the one that is looked for.
+/// How a part of a header agrees with the name that is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
-    /// It is that name.
+    /// It is a cookie of that name.
     Same,
-    /// Some framework would read it as that name; see [`is_alike`].
+    /// Some parser would read its name as that one; see [`is_alike`].
     Alike,
+    /// It is another cookie, in which some parser would see one of that name: `a=b sid=c`, `a="b"sid=c`.
+    Inside,
 }
 
-/// Hands the values of the cookies called `name`, or alike, to `found`, in the order of the header lines.
+/// The names that a framework, or the server before it, takes for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// Only those that are the same.
+    Exact,
+    /// PHP makes `.`, blanks and a lone `[` in names `_` (`php_register_variable_ex` in main/php_variables.c).
+    Php,
+    /// .NET compares names without case.
+    AnyCase,
+    /// Nothing is known of it: whatever any of them does.
+    Unknown,
+}
+
+impl Spelling {
+    fn folded(self, byte: u8) -> u8 {
+        let byte = match byte {
+            b'.' | b' ' | b'[' | b'+' if matches!(self, Self::Php | Self::Unknown) => b'_',
+            byte => byte,
+        };
+        match self {
+            Self::AnyCase | Self::Unknown => byte.to_ascii_lowercase(),
+            Self::Exact | Self::Php => byte,
+        }
+    }
+}
+
+/// Hands the values of the cookies called `name`, or what parsers may take for such, to `found`, in the order of
+/// the header lines.
 ///
 /// Quotes around a value are part of it here: not every framework takes them off.
 pub fn values<'a>(
     lines: impl IntoIterator<Item = &'a [u8]>,
     name: &[u8],
+    spelling: Spelling,
     found: &mut impl FnMut(Name, &'a [u8]),
 ) {
-    for segment in lines.into_iter().flat_map(segments) {
-        // Looks at the name first, since most cookies of a request are others.
-        let rest = segment.strip_prefix(name).map(trim_start);
-        if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
-            found(Name::Same, trim_start(value));
-        } else if begins_alike(segment, name) {
-            if let Some((_, value)) = pair(segment).filter(|(other, _)| is_alike(other, name)) {
-                found(Name::Alike, value);
+    for line in lines {
+        // Nearly all headers hold nothing that parsers differ in.
+        let odd = is_odd_line(line);
+        for segment in segments(line) {
+            if let Some((is, value)) = occurrence(segment, name, spelling, odd) {
+                found(is, value);
             }
         }
     }
 }
 
-/// The value of the first cookie called exactly `name`.
-pub fn first<'a>(lines: impl IntoIterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
-    let mut first = None;
-    values(lines, name, &mut |is, value| {
-        if is == Name::Same {
-            first.get_or_insert(value);
+/// What a text between two `;` has to do with the cookie called `name`, and its value. `odd`: whether there may
+/// be bytes in it that end a cookie to some parsers only.
+fn occurrence<'a>(
+    segment: &'a [u8],
+    name: &[u8],
+    spelling: Spelling,
+    odd: bool,
+) -> Option<(Name, &'a [u8])> {
+    // Looks at the name first, since most cookies of a request are others.
+    let rest = segment.strip_prefix(name).map(trim_start);
+    if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
+        return Some((Name::Same, trim_start(value)));
+    }
+    if begins_alike(segment, name, spelling) {
+        if let Some((_, value)) = pair(segment).filter(|(other, _)| is_alike(other, name, spelling))
+        {
+            return Some((Name::Alike, value));
         }
-    });
-    first
+    }
+    let inside = (odd || segment.first() == Some(&b'=')) && holds(segment, name, spelling);
+    inside.then_some((Name::Inside, segment))
 }
 
-/// Whether a framework may take the one name for the other: PHP makes `.`, blanks and a lone `[` in names `_`
-/// (`php_register_variable_ex` in main/php_variables.c), and what Python's `str.strip` takes off their ends is
-/// more than blanks.
-pub fn is_alike(other: &[u8], name: &[u8]) -> bool {
-    let (other, name) = (bare(other), bare(name));
+/// Whether a framework may take the one name for the other. Whatever the framework, Python's `str.strip` takes more
+/// than blanks off the ends of names, and Rack before 2.2.3 and PHP before 7.4.11 URL-decode them.
+pub fn is_alike(other: &[u8], name: &[u8], spelling: Spelling) -> bool {
+    // C's strings end there.
+    let end = other.windows(3).position(|three| three == b"%00").unwrap_or(other.len());
+    let other = other.get(..end).unwrap_or_default();
+    let decoded = url_decode(other).unwrap_or(Cow::Borrowed(other));
+    let (other, name) = (bare(&decoded), bare(name));
     let mut bytes = other.iter().zip(name);
-    other.len() == name.len() && bytes.all(|(other, byte)| folded(*other) == folded(*byte))
+    other.len() == name.len()
+        && bytes.all(|(other, byte)| spelling.folded(*other) == spelling.folded(*byte))
 }
 
 /// Whether it is worth a closer look.
-fn begins_alike(segment: &[u8], name: &[u8]) -> bool {
-    let first = |text| bare_start(text).first().copied().map(folded);
-    first(segment) == first(name)
+fn begins_alike(segment: &[u8], name: &[u8], spelling: Spelling) -> bool {
+    let first = |text| bare_start(text).first().map(|byte| spelling.folded(*byte));
+    let of_segment = first(segment);
+    of_segment == Some(b'%') || of_segment == first(name)
 }
 
-fn folded(byte: u8) -> u8 {
-    match byte {
-        b'.' | b' ' | b'[' => b'_',
-        byte => byte,
+/// Whether a cookie called `name` begins within `segment` to a parser that ends one at a blank, a comma or a quote,
+/// or goes on there after what it does not like.
+fn holds(segment: &[u8], name: &[u8], spelling: Spelling) -> bool {
+    let mut last: &[u8] = b"";
+    for word in segment.split(|byte| is_odd(*byte)).filter(|word| !word.is_empty()) {
+        let marks = word.iter().take_while(|byte| **byte == b'=').count();
+        if marks > 0 && is_alike(last, name, spelling) {
+            return true;
+        }
+        last = word.get(marks..).unwrap_or_default();
+        let text = memchr(b'=', last).and_then(|at| last.get(..at));
+        if text.is_some_and(|text| is_alike(text, name, spelling)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether there are bytes in the line that parsers differ in, but for the blank after a `;`.
+fn is_odd_line(line: &[u8]) -> bool {
+    let after = line.get(1..).unwrap_or_default();
+    // Goes through all of it, since that takes several bytes at a time.
+    line.first().is_some_and(|byte| is_odd(*byte))
+        || after.iter().zip(line).fold(false, |odd, (byte, before)| {
+            odd | (is_odd(*byte) & !((*byte == b' ') & (*before == b';')))
+        })
+}
+
+/// Whether some parser may end a name or a value there, or drop the cookie for it.
+fn is_odd(byte: u8) -> bool {
+    !byte.is_ascii_graphic() | matches!(byte, b'"' | b',' | b'\\' | b'[' | b']')
+}
+
+/// Whether all parsers read the same in a value, whatever it is.
+pub fn is_plain(value: &[u8], unquote: bool) -> bool {
+    let inner = match value {
+        [b'"', inner @ .., b'"'] if unquote => inner,
+        _ => value,
+    };
+    !inner.iter().any(|byte| is_odd(*byte))
+}
+
+/// What may stand in a header under one name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The cookie's name.
+    pub name: String,
+    /// What else is taken for it.
+    pub spelling: Spelling,
+    /// Its only value; `None`: no such cookie.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Kept {
+    /// No cookie of this name.
+    pub fn none(name: &str, spelling: Spelling) -> Self {
+        Self { name: name.to_owned(), spelling, value: None }
+    }
+
+    fn allows(&self, segment: &[u8]) -> bool {
+        match occurrence(segment, self.name.as_bytes(), self.spelling, true) {
+            None => true,
+            Some((Name::Same, value)) => self.value.as_deref() == Some(value),
+            Some((Name::Alike | Name::Inside, _)) => false,
+        }
     }
 }
 
@@ -106,14 +215,13 @@ pub fn pairs(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     segments(line).filter_map(pair)
 }
 
-/// The line without the pairs for which `keep`, given name and value, is false. `None`: all were kept;
-/// an empty line: nothing is left of it.
-pub fn rewrite(line: &[u8], mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Option<Vec<u8>> {
-    let mut kept = |segment| pair(segment).is_none_or(|(name, value)| keep(name, value));
+/// The line without what `kept` does not allow. `None`: all of it is allowed; an empty line: nothing is left of it.
+pub fn rewrite(line: &[u8], kept: &[Kept]) -> Option<Vec<u8>> {
+    let allowed = |segment: &&[u8]| kept.iter().all(|kept| kept.allows(segment));
     let mut rest = segments(line);
-    let before = rest.position(|segment| !kept(segment))?;
+    let before = rest.position(|segment| !allowed(&segment))?;
     let mut left = Vec::with_capacity(line.len());
-    for segment in segments(line).take(before).chain(rest.filter(|segment| kept(segment))) {
+    for segment in segments(line).take(before).chain(rest.filter(allowed)) {
         if !left.is_empty() {
             left.extend_from_slice(b"; ");
         }
@@ -288,11 +396,14 @@ mod tests {
 
     use super::*;
 
+    use Spelling::{AnyCase, Exact, Php, Unknown};
+
     fn of<'a>(lines: &[&'a str], name: &str) -> Vec<&'a str> {
         let mut values = Vec::new();
         super::values(
             lines.iter().map(|line| line.as_bytes()),
             name.as_bytes(),
+            Exact,
             &mut |is, value| {
                 if is == Name::Same {
                     values.push(std::str::from_utf8(value).unwrap());
@@ -302,9 +413,21 @@ mod tests {
         values
     }
 
+    /// How a line's parts agree with the name.
+    fn names(line: &[u8], name: &str, spelling: Spelling) -> Vec<Name> {
+        let mut found = Vec::new();
+        values([line], name.as_bytes(), spelling, &mut |is, _| found.push(is));
+        found
+    }
+
     fn without(line: &str, name: &str) -> Option<String> {
-        rewrite(line.as_bytes(), |other, _| other != name.as_bytes())
-            .map(|line| String::from_utf8(line).unwrap())
+        left(line, name, None)
+    }
+
+    fn left(line: &str, name: &str, value: Option<&str>) -> Option<String> {
+        let value = value.map(|value| value.as_bytes().to_vec());
+        let kept = Kept { value, ..Kept::none(name, Exact) };
+        rewrite(line.as_bytes(), &[kept]).map(|line| String::from_utf8(line).unwrap())
     }
 
     #[test]
@@ -331,29 +454,101 @@ mod tests {
 
     #[test]
     fn names_that_backends_take_for_the_same() {
-        let alike = |other: &str, name: &str| is_alike(other.as_bytes(), name.as_bytes());
-        for other in [
-            "my.session",
-            "my session",
-            "my[session",
-            "my_session",
+        const PHP: [&str; 5] =
+            ["my.session", "my session", "my[session", "my+session", "my%2Esession"];
+        const CASE: [&str; 2] = ["My_Session", "MY_SESSION"];
+        const ALL: [&str; 8] = [
             "\x1cmy_session\u{a0}",
             "my_session\u{85}",
+            "my%5Fsession",
+            "%6dy_session",
+            "%20my_session",
+            "my_session%00x",
+            "my_session%00%zz",
+            "my_session%20",
+        ];
+        for (others, spellings) in [
+            (&ALL[..], &[Exact, Php, AnyCase, Unknown][..]),
+            (&PHP[..], &[Php, Unknown][..]),
+            (&CASE[..], &[AnyCase, Unknown][..]),
         ] {
-            assert!(alike(other, "my_session"), "{other}");
-            let line = format!("x=1; {other}=b");
-            let mut found = Vec::new();
-            values([line.as_bytes()], b"my_session", &mut |is, value| found.push((is, value)));
-            let is = if other == "my_session" { Name::Same } else { Name::Alike };
-            assert_eq!(found, [(is, &b"b"[..])], "{other}");
-            assert_eq!(first([line.as_bytes()], b"my_session").is_some(), is == Name::Same);
+            for other in others {
+                for spelling in [Exact, Php, AnyCase, Unknown] {
+                    let line = format!("x=1; {other}=b");
+                    let alike: &[Name] =
+                        if spellings.contains(&spelling) { &[Name::Alike] } else { &[] };
+                    let found = names(line.as_bytes(), "my_session", spelling);
+                    assert_eq!(found, alike, "{other} {spelling:?}");
+                }
+            }
         }
-        for other in
-            ["my-session", "mysession", "my[session]", "my_session2", "My_session", "", "my_sessio"]
+        for other in ["my-session", "mysession", "my[session]", "my_session2", "", "my_sessio"] {
+            assert!(!is_alike(other.as_bytes(), b"my_session", Unknown), "{other}");
+        }
+        assert_eq!(names(b"connect_sid=1; connect.sid=1", "connect.sid", Exact), [Name::Same]);
+    }
+
+    #[test]
+    fn cookies_that_some_parsers_see_within_others() {
+        for line in [
+            // Python's `SimpleCookie` ends a value at a blank.
+            "foo=bar sid=b",
+            "foo=bar\tsid=b",
+            "foo=bar\x0csid = b",
+            "foo sid=b",
+            "expires=Wed, 21 Oct 2026 07:28:00 GMT sid=b",
+            // Rack 1, .NET, Tomcat 9 with `$Version=1`, and Python's servers where they join two headers.
+            "foo=bar,sid=b",
+            "$Version=1, sid=b",
+            ", sid=b",
+            // Behind what is quoted, or in it.
+            "foo=\"bar\"sid=b",
+            "foo=\"a sid=b\"",
+            "\"sid\"=b",
+            "foo=bar\\sid=b",
+            "=sid=b",
+            "==sid=b",
+            "foo=bar\u{a0}sid=b",
+            "]sid=b",
+            "foo=bar sid\u{a0}=b",
+        ] {
+            assert_eq!(names(line.as_bytes(), "sid", Exact), [Name::Inside], "{line}");
+            assert_eq!(without(&format!("a=1; {line}; b=2"), "sid").unwrap(), "a=1; b=2", "{line}");
+            let after = format!("{line}; sid=a");
+            assert_eq!(left(&after, "sid", Some("a")).unwrap(), "sid=a", "{line}");
+        }
+        assert_eq!(names(b"foo=bar,SID=b", "sid", AnyCase), [Name::Inside]);
+        assert_eq!(names(b"foo=bar,s%69d=b", "sid", Exact), [Name::Inside]);
+    }
+
+    #[test]
+    fn cookies_in_which_nobody_sees_another() {
+        for line in [
+            "back=/login?sid=b&x=1",
+            "foo=barsid=b",
+            "foo=sid",
+            "foo=bar sid",
+            "foo=bar sid2=b",
+            "foo={\"sid\":1}",
+            "name=John Smith; foo=a,b; text=\"sid\"; caf\u{e9}=sid",
+            "foo=a&sid=b",
+        ] {
+            assert_eq!(names(line.as_bytes(), "sid", Unknown), [], "{line}");
+            assert_eq!(without(line, "sid"), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn values_in_which_all_parsers_read_the_same() {
+        for value in ["", "a", "s%3Aa.b%2F", "a=b", "{a}"] {
+            assert!(is_plain(value.as_bytes(), false), "{value}");
+        }
+        for value in
+            ["a b", "a,b", "a\"", "\"a", "a\\", "\"a\\142\"", "a\u{a0}", "a\x0bb", "\"a b\""]
         {
-            assert!(!alike(other, "my_session"), "{other}");
+            assert!(!is_plain(value.as_bytes(), true), "{value}");
         }
-        assert!(alike("connect_sid", "connect.sid"));
+        assert!(is_plain(b"\"a\"", true) && !is_plain(b"\"a\"", false));
     }
 
     #[test]
@@ -380,8 +575,8 @@ mod tests {
         assert_eq!(without("sid=x; sid=y", "sid").unwrap(), "");
         assert_eq!(without("a=1;b=2; sid", "sid"), None);
         assert_eq!(without("", "sid"), None);
-        let one = rewrite(b"sid=x; a=1; sid=y", |name, value| name != b"sid" || value == b"y");
-        assert_eq!(one.unwrap(), b"a=1; sid=y");
+        assert_eq!(left("sid=x; a=1; sid=y", "sid", Some("y")).unwrap(), "a=1; sid=y");
+        assert_eq!(left("sid=y; a=1; sid = y", "sid", Some("y")), None);
     }
 
     fn attributes(options: &[&str]) -> Attributes {
@@ -457,25 +652,35 @@ mod tests {
         #[test]
         fn values_are_the_pairs_of_that_name(line in line(), name in "[a-c][a-c._]?") {
             let mut found = Vec::new();
-            values([line.as_slice()], name.as_bytes(), &mut |is, value| found.push((is, value)));
+            values([line.as_slice()], name.as_bytes(), Php, &mut |is, value| found.push((is, value)));
+            found.retain(|(is, _)| *is != Name::Inside);
             let of_pairs: Vec<(Name, &[u8])> = pairs(&line)
-                .filter(|(other, _)| is_alike(other, name.as_bytes()))
+                .filter(|(other, _)| is_alike(other, name.as_bytes(), Php))
                 .map(|(other, value)| (if other == name.as_bytes() { Name::Same } else { Name::Alike }, value))
                 .collect();
             prop_assert_eq!(found, of_pairs);
         }
 
         #[test]
-        fn what_is_kept_is_what_is_left(line in line()) {
-            let keep = |name: &[u8], value: &[u8]| (name.len() + value.len()).is_multiple_of(2);
-            let kept: Vec<_> = pairs(&line).filter(|(name, value)| keep(name, value)).collect();
-            match rewrite(&line, keep) {
-                None => prop_assert_eq!(kept, pairs(&line).collect::<Vec<_>>()),
-                Some(left) => {
-                    prop_assert_eq!(kept, pairs(&left).collect::<Vec<_>>());
-                    prop_assert_eq!(rewrite(&left, keep), None);
-                }
-            }
+        fn only_what_is_kept_is_left(line in line(), name in "[a-c][a-c._]?", value in "[a-c]{0,2}") {
+            let kept = [Kept { value: Some(value.clone().into_bytes()), ..Kept::none(&name, Unknown) }];
+            let left = rewrite(&line, &kept).unwrap_or_else(|| line.clone());
+            prop_assert_eq!(rewrite(&left, &kept), None);
+            values([left.as_slice()], name.as_bytes(), Unknown, &mut |is, other| {
+                assert_eq!((is, other), (Name::Same, value.as_bytes()));
+            });
+            let others = |line| {
+                let mut others: Vec<Vec<u8>> = segments(line).map(<[u8]>::to_vec).collect();
+                others.retain(|segment| occurrence(segment, name.as_bytes(), Unknown, true).is_none());
+                others
+            };
+            prop_assert_eq!(others(&left), others(&line));
+        }
+
+        #[test]
+        fn a_line_is_odd_where_one_of_its_parts_is(line in line()) {
+            let parts = segments(&line).any(|segment| segment.iter().any(|byte| is_odd(*byte)));
+            prop_assert!(!parts || is_odd_line(&line));
         }
     }
 }

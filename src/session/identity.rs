@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-use super::cookie::{MAX_CANDIDATES, MAX_VALUE};
+use super::candidates::Candidates;
+use super::cookie::{is_plain, Kept, Spelling, MAX_CANDIDATES, MAX_VALUE};
 use super::id::{IdRule, Invalid, SessionId};
 use super::scheme::{Carried, Open, Scheme};
 use super::secrets::Secrets;
@@ -17,6 +18,8 @@ use crate::config::ConfigError;
 pub struct Identity {
     /// Which of several cookies of one name it reads.
     pub pick: Pick,
+    /// Which other names it takes for that of its cookie.
+    pub spelling: Spelling,
     /// Whether it takes the quotes off a quoted value.
     pub unquote: bool,
     /// Whether it URL-decodes the value.
@@ -83,9 +86,38 @@ impl Verifier {
         identity.rule.parse(&self.opener.open(&decoded, carried)?)
     }
 
+    /// Whether what is no id to us is none to a backend either, wherever that ends it: PHP's C functions do at a NUL.
+    fn is_plain(&self, value: &[u8]) -> bool {
+        is_plain(value, self.identity.unquote)
+            && !(self.identity.url_decode && value.windows(3).any(|three| three == b"%00"))
+    }
+
     /// Which of several cookies of one name counts.
     pub fn pick(&self) -> Pick {
         self.identity.pick
+    }
+
+    /// Which other names are taken for that of the cookie.
+    pub fn spelling(&self) -> Spelling {
+        self.identity.spelling
+    }
+
+    /// The cookies called `name` in header lines.
+    pub fn cookies<'a>(
+        &self,
+        lines: impl IntoIterator<Item = &'a [u8]>,
+        name: &str,
+    ) -> Candidates<'a> {
+        Candidates::of_cookies(self.identity.pick, lines, name, self.identity.spelling)
+    }
+
+    /// The cookies called `name` that sign others: only the first is looked at.
+    pub fn signatures<'a>(
+        &self,
+        lines: impl IntoIterator<Item = &'a [u8]>,
+        name: &str,
+    ) -> Candidates<'a> {
+        Candidates::of_cookies(Pick::First, lines, name, self.identity.spelling)
     }
 
     /// The cookie that signs the one called `name`, where there is such.
@@ -117,6 +149,21 @@ impl Verifier {
         }
         refused.map_or(Choice::None, Choice::Invalid)
     }
+
+    /// What the backend may get of the cookies called `name`, of which `choice` came. `None`: all that there are,
+    /// since no parser reads another session in them.
+    pub fn kept(&self, name: &str, found: &Candidates<'_>, choice: &Choice<'_>) -> Option<Kept> {
+        let value = match choice {
+            Choice::Valid { value, .. } => Some(*value),
+            _ => found.preferred().filter(|value| self.is_plain(value)),
+        };
+        let all = !found.are_ambiguous() && value == found.preferred();
+        (!all).then(|| Kept {
+            name: name.to_owned(),
+            spelling: self.identity.spelling,
+            value: value.map(<[u8]>::to_vec),
+        })
+    }
 }
 
 fn unquote(value: &[u8]) -> &[u8] {
@@ -128,7 +175,7 @@ fn unquote(value: &[u8]) -> &[u8] {
 
 /// `%` and two digits are a byte, `+` is itself: PHP's `php_raw_url_decode`, node's `decodeURIComponent`.
 /// `None`: a `%` stands without digits. Borrowed where nothing is encoded, as it mostly is.
-fn url_decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+pub(super) fn url_decode(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     if memchr(b'%', text).is_none() {
         return Some(Cow::Borrowed(text));
     }
@@ -154,10 +201,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::session::cookie::rewrite;
     use crate::session::scheme::tests::CARRIED;
 
     const PHP: Identity = Identity {
         pick: Pick::First,
+        spelling: Spelling::Php,
         unquote: false,
         url_decode: true,
         scheme: Scheme::Plain,
@@ -175,6 +224,7 @@ mod tests {
     fn express() -> Identity {
         Identity {
             pick: Pick::First,
+            spelling: Spelling::Exact,
             unquote: true,
             url_decode: true,
             scheme: Scheme::CookieSignature { prefix: "s:" },
@@ -318,6 +368,75 @@ mod tests {
         assert_eq!(choose(&express, &values), Err(Some(Invalid::Signature)));
         values.reverse();
         assert_eq!(choose(&last, &values), Err(Some(Invalid::Signature)));
+    }
+
+    /// What a backend gets of a Cookie header.
+    fn kept(identity: &Identity, line: &str) -> String {
+        let verifier = identity.clone().verifier(Some(&secrets())).unwrap();
+        let found = verifier.cookies([line.as_bytes()], "sid");
+        let choice = verifier.choose(found.as_slice(), &CARRIED);
+        let kept = verifier.kept("sid", &found, &choice);
+        let left = kept.and_then(|kept| rewrite(line.as_bytes(), &[kept]));
+        left.map_or(line.to_owned(), |left| String::from_utf8(left).unwrap())
+    }
+
+    #[test]
+    fn a_backend_gets_what_was_chosen_and_nothing_that_some_read_otherwise() {
+        let last = Identity { pick: Pick::Last, ..PHP };
+        let raw = Identity { unquote: true, spelling: Spelling::Unknown, ..PHP };
+        let (a, b) = (ID, OTHER);
+        for (identity, line, left) in [
+            (&PHP, format!("x=1; sid={a}; y=2"), format!("x=1; sid={a}; y=2")),
+            (&PHP, format!("sid={a}; sid={a}"), format!("sid={a}; sid={a}")),
+            (&PHP, format!("sid={a}; x=1; sid={b}"), format!("sid={a}; x=1")),
+            (&last, format!("sid={a}; x=1; sid={b}"), format!("x=1; sid={b}")),
+            // Other parsers see another one, where we see one or none.
+            (&last, format!("sid={a}; x=1 sid={b}"), format!("sid={a}")),
+            (&last, format!("x=1 sid={b}; y=2"), "y=2".to_owned()),
+            (&PHP, format!("s%69d={b}; y=2"), "y=2".to_owned()),
+            (&raw, format!("SID={b}; y=2"), "y=2".to_owned()),
+            (&PHP, format!("SID={b}; y=2"), format!("SID={b}; y=2")),
+            // Whoever skips the one that counts, but is no id, must not find the next.
+            (&PHP, format!("sid=short; sid={b}"), "sid=short".to_owned()),
+            (&PHP, format!("sid=a\"b; x=1; sid={b}"), "x=1".to_owned()),
+            (&last, format!("sid={b}; sid=short"), "sid=short".to_owned()),
+            // Nor where it ends an id at what makes it none to us.
+            (&PHP, format!("sid={a} x; y=2"), "y=2".to_owned()),
+            (&PHP, format!("sid={a}\\; y=2"), "y=2".to_owned()),
+            (&PHP, format!("sid=\"{a}\"; y=2"), "y=2".to_owned()),
+            (&PHP, format!("sid={a}%00; y=2"), "y=2".to_owned()),
+            (&PHP, format!("sid={a}%00%zz; y=2"), "y=2".to_owned()),
+            (&PHP, format!("sid={a}\u{a0}; y=2"), "y=2".to_owned()),
+            (&raw, format!("sid=\"{a}\"; y=2"), format!("sid=\"{a}\"; y=2")),
+            (&raw, format!("sid=\"\\{a}\"; y=2"), "y=2".to_owned()),
+            (&PHP, "sid=short; y=2".to_owned(), "sid=short; y=2".to_owned()),
+            (&PHP, "sid=; y=2".to_owned(), "sid=; y=2".to_owned()),
+        ] {
+            assert_eq!(kept(identity, &line), left, "{line}");
+        }
+        let express = express();
+        let moved = format!("sid={FORGED}; sid={SIGNED}");
+        assert_eq!(kept(&express, &moved), format!("sid={SIGNED}"));
+        // Of more than are tried none is left to be taken.
+        let many = format!("sid={FORGED}; ").repeat(MAX_CANDIDATES) + "sid=" + SIGNED;
+        assert!(!kept(&express, &many).contains(SIGNED));
+    }
+
+    #[test]
+    fn only_the_first_signature_beside_is_left() {
+        let koa = Scheme::Keygrip { prefix: String::new() };
+        let koa = Identity { scheme: koa, ..express() }.verifier(Some(&secrets())).unwrap();
+        for (line, left) in [
+            ("sid=a; sid.sig=x", None),
+            ("sid=a; sid.sig=x; sid.sig=y", Some("sid=a; sid.sig=x")),
+            ("sid=a; \tsid.sig=x; y=1 sid.sig=y", Some("sid=a; sid.sig=x")),
+            ("sid=a; sid.sig=\"x", Some("sid=a")),
+        ] {
+            let found = koa.signatures([line.as_bytes()], "sid.sig");
+            let kept = koa.kept("sid.sig", &found, &Choice::None);
+            let rewritten = kept.and_then(|kept| rewrite(line.as_bytes(), &[kept]));
+            assert_eq!(rewritten.as_deref(), left.map(str::as_bytes), "{line}");
+        }
     }
 
     proptest! {
