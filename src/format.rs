@@ -36,7 +36,7 @@ use serde_json::{Map, Value};
 
 use self::wrapper::{Wrapper, WRAPPERS};
 use crate::config::{unknown, ConfigError};
-use crate::session::envelope::Encrypter;
+use crate::session::envelope::{Cipher, Encrypter};
 use crate::session::secrets::Secrets;
 
 pub use marshal::entry_end;
@@ -193,8 +193,12 @@ impl Pipeline {
         Self { wrappers: Vec::new(), format, encrypter: None }
     }
 
-    /// Takes the keys of the wrapper `encrypted`, where it stands; they must have the lengths of AES keys.
-    pub fn with_secrets(mut self, secrets: Option<&Secrets>) -> Result<Self, ConfigError> {
+    /// Takes the keys of the wrapper `encrypted`, where it stands, and the cipher that is configured for them.
+    pub fn with_secrets(
+        mut self,
+        secrets: Option<&Secrets>,
+        cipher: Option<Cipher>,
+    ) -> Result<Self, ConfigError> {
         if !self.wrapper_names().any(|name| name == wrapper::ENCRYPTED) {
             return Ok(self);
         }
@@ -204,7 +208,7 @@ impl Pipeline {
                 wrapper::ENCRYPTED
             )));
         };
-        self.encrypter = Some(Arc::new(Encrypter::new(secrets)?));
+        self.encrypter = Some(Arc::new(Encrypter::new(secrets, cipher)?));
         Ok(self)
     }
 
@@ -619,7 +623,7 @@ mod tests {
         assert_ne!(pipeline(&["zlib", "base64", "json"]), pipeline(&["base64", "zlib", "json"]));
         let keyed = |key: &str| {
             let secrets = Secrets::parse_args(&[key]).unwrap();
-            pipeline(&["encrypted", "json"]).with_secrets(Some(&secrets)).unwrap()
+            pipeline(&["encrypted", "json"]).with_secrets(Some(&secrets), None).unwrap()
         };
         assert_eq!(keyed(KEY), keyed(KEY));
         assert_ne!(keyed(KEY), keyed("0123456789abcdef"));
@@ -751,8 +755,12 @@ mod tests {
         const JSON: &[u8] = br#"s:164:"eyJpdiI6IkNvYzZZSkVGNEE1THY4cEsiLCJ2YWx1ZSI6ImxLV2xZbllFQmNvTEdENkRXTE1zdkdhSW5DT3pSV00vbThGNGRDcFlHZXQ4IiwibWFjIjoiIiwidGFnIjoiY2U1d2VHb24reWE0dTM1ajJhSDh6QT09In0=";"#;
         let secrets = Secrets::parse_args(&["0123456789abcdef", KEY]).unwrap();
         let pipeline = |format| Pipeline::parse(&["encrypted", format]).unwrap();
+        let gcm = Secrets::parse_args(&[KEY]).unwrap();
+        let [.., aes_256_gcm] = Cipher::ALL;
         let read = |format, raw: &[u8]| {
-            pipeline(format).with_secrets(Some(&secrets)).unwrap().decode(raw, &Wanted::All)
+            let (keys, cipher) =
+                if raw == JSON { (&gcm, Some(aes_256_gcm)) } else { (&secrets, None) };
+            pipeline(format).with_secrets(Some(keys), cipher).unwrap().decode(raw, &Wanted::All)
         };
         let session = Ok(json!({ "uid": 7, "name": "\u{738b}" }));
         assert_eq!(read("php_serialize", ARRAY), session);
@@ -770,15 +778,18 @@ mod tests {
         let pipeline = |names: &[&str]| Pipeline::parse(names).unwrap();
         let secrets = Secrets::parse_args(&["no key"]).unwrap();
         assert_eq!(
-            pipeline(&["encrypted", "json"]).with_secrets(None).unwrap_err().to_string(),
+            pipeline(&["encrypted", "json"]).with_secrets(None, None).unwrap_err().to_string(),
             "format \"encrypted\" needs \"session_redis_secret_file\" with the keys"
         );
         assert_eq!(
-            pipeline(&["encrypted", "json"]).with_secrets(Some(&secrets)).unwrap_err().to_string(),
+            pipeline(&["encrypted", "json"])
+                .with_secrets(Some(&secrets), None)
+                .unwrap_err()
+                .to_string(),
             "secret 1: APP_KEY must be 16 or 32 bytes after \"base64:\""
         );
         let json = pipeline(&["zlib", "json"]);
-        assert_eq!(json.clone().with_secrets(Some(&secrets)), Ok(json.clone()));
-        assert_eq!(json.clone().with_secrets(None), Ok(json));
+        assert_eq!(json.clone().with_secrets(Some(&secrets), None), Ok(json.clone()));
+        assert_eq!(json.clone().with_secrets(None, None), Ok(json));
     }
 }

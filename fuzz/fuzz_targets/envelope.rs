@@ -13,9 +13,9 @@ const KEY: &str = "0123456789abcdef";
 // What comes as an envelope, as the JSON in it, and as IV and value with the MAC that a key holder makes.
 libfuzzer_sys::fuzz_target!(|value: &[u8]| {
     let secrets = Secrets::parse_args(&[KEY, "0123456789abcdef0123456789abcdef"]).expect("keys");
-    let encrypter = Encrypter::new(&secrets).expect("keys");
+    let encrypter = Encrypter::new(&secrets, None).expect("keys");
     let pipeline = Pipeline::parse(&["encrypted", "auto"]).expect("known names");
-    let pipeline = pipeline.with_secrets(Some(&secrets)).expect("keys");
+    let pipeline = pipeline.with_secrets(Some(&secrets), None).expect("keys");
 
     fuzz::decode_by(&pipeline, value);
     fuzz::decode_by(&pipeline, STANDARD.encode(value).as_bytes());

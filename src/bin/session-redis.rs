@@ -164,7 +164,7 @@ fn explain(arguments: &Arguments, report: &mut Report) -> Result<bool, Error> {
         framework.format.clone().ok_or("\"--format\" is missing: the framework says none")?;
     let decoder = Decoder {
         shape: framework.shape,
-        format: format.with_secrets(secrets.as_ref())?,
+        format: format.with_secrets(secrets.as_ref(), framework.identity.scheme.cipher())?,
         life: framework.life.clone(),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

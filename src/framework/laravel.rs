@@ -6,6 +6,7 @@ use super::php;
 use super::{member, Framework, Options, Refresh, Row, User};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
+use crate::session::envelope::Cipher;
 use crate::session::id::IdRule;
 use crate::session::identity::Identity;
 use crate::session::key::{Digest, KeyForm};
@@ -23,10 +24,6 @@ pub(super) const ROW: Row = Row {
     ],
     build,
 };
-
-/// The ciphers of `Illuminate\Encryption\Encrypter` and the length of their keys in bytes.
-const CIPHERS: [(&str, usize); 4] =
-    [("AES-128-CBC", 16), ("AES-256-CBC", 32), ("AES-128-GCM", 16), ("AES-256-GCM", 32)];
 
 fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
     let names = Names::of(options)?;
@@ -49,13 +46,13 @@ fn build(options: &Options<'_>) -> Result<Framework, ConfigError> {
     })
 }
 
-/// The option `cipher`; where it is not given, the keys and the envelopes tell.
-fn cipher(options: &Options<'_>) -> Result<Option<(&'static str, usize)>, ConfigError> {
+/// The option `cipher`; where it is not given, CBC by keys of either length.
+fn cipher(options: &Options<'_>) -> Result<Option<Cipher>, ConfigError> {
     if options.given("cipher").is_none() {
         return Ok(None);
     }
-    let cipher = options.one_of("cipher", &CIPHERS.map(|(name, _)| name))?;
-    Ok(CIPHERS.into_iter().find(|(name, _)| *name == cipher))
+    let cipher = options.one_of("cipher", &Cipher::ALL.map(|cipher| cipher.name))?;
+    Ok(Cipher::ALL.into_iter().find(|known| known.name == cipher))
 }
 
 /// What `config/session.php`, `database.php` and `cache.php` of a new application make of its name.

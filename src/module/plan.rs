@@ -308,7 +308,7 @@ impl Plan {
         let format = match (conf.format.value(), &framework.format) {
             (Some(format), _) | (None, Some(format)) => format
                 .clone()
-                .with_secrets(conf.secrets.value())
+                .with_secrets(conf.secrets.value(), framework.identity.scheme.cipher())
                 .map_err(|error| Mistake::new("session_redis_format", conf.place(), error))?,
             (None, None) if store.is_none() => Pipeline::default(),
             (None, None) => {

@@ -23,9 +23,37 @@ use crate::config::ConfigError;
 #[derive(Clone)]
 pub struct Encrypter(Vec<Key>);
 
+/// A cipher that `Encrypter` takes. The application's configuration chooses it: an envelope never does, or whoever
+/// makes one could have a key used as it was never meant to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cipher {
+    /// As `config/app.php` has it.
+    pub name: &'static str,
+    /// The bytes of its keys.
+    length: usize,
+    /// The mode: GCM, or CBC.
+    gcm: bool,
+}
+
+impl Cipher {
+    /// Those of each mode, CBC first: Laravel's default.
+    pub const ALL: [Self; 4] = [
+        Self { name: "AES-128-CBC", length: 16, gcm: false },
+        Self { name: "AES-256-CBC", length: 32, gcm: false },
+        Self { name: "AES-128-GCM", length: 16, gcm: true },
+        Self { name: "AES-256-GCM", length: 32, gcm: true },
+    ];
+
+    /// The one of a key where none is configured.
+    fn of(key: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|cipher| cipher.length == key.len())
+    }
+}
+
 #[derive(Clone)]
 struct Key {
     bytes: Vec<u8>,
+    cipher: &'static str,
     /// Of envelopes.
     mac: Hmac<Sha256>,
     /// Of the names of cookies.
@@ -33,11 +61,13 @@ struct Key {
     aes: Aes,
 }
 
-/// Both modes of the cipher that a key of its length is for.
+/// A cipher with a key.
 #[derive(Clone)]
 enum Aes {
-    Aes128(Box<(Aes128, Aes128Gcm)>),
-    Aes256(Box<(Aes256, Aes256Gcm)>),
+    Cbc128(Box<Aes128>),
+    Cbc256(Box<Aes256>),
+    Gcm128(Box<Aes128Gcm>),
+    Gcm256(Box<Aes256Gcm>),
 }
 
 /// An envelope that has been taken apart, but not verified.
@@ -55,23 +85,28 @@ struct Envelope<'j> {
 }
 
 impl Encrypter {
-    /// Takes the keys, of 16 or 32 bytes each: AES-128 or AES-256.
-    pub fn new(secrets: &Secrets) -> Result<Self, ConfigError> {
+    /// Takes the keys of the cipher; where none is configured, those of AES-128-CBC and AES-256-CBC.
+    pub fn new(secrets: &Secrets, cipher: Option<Cipher>) -> Result<Self, ConfigError> {
         let keys = secrets.iter().zip(secrets.places()).map(|(bytes, place)| {
-            let aes = Aes::new(bytes).ok_or_else(|| {
-                ConfigError::new(format!(
-                    "{place}: APP_KEY must be 16 or 32 bytes after \"base64:\""
-                ))
+            let of_key = cipher.or(Cipher::of(bytes));
+            let made = of_key.and_then(|cipher| Some((cipher.name, Aes::new(cipher, bytes)?)));
+            let (name, aes) = made.ok_or_else(|| {
+                ConfigError::new(match cipher {
+                    Some(Cipher { name, length, .. }) => {
+                        format!("{place}: APP_KEY must be {length} bytes for cipher {name}")
+                    }
+                    None => format!("{place}: APP_KEY must be 16 or 32 bytes after \"base64:\""),
+                })
             })?;
-            Ok(Key { bytes: bytes.to_vec(), mac: hmac(bytes), name_mac: hmac(bytes), aes })
+            let (mac, name_mac) = (hmac(bytes), hmac(bytes));
+            Ok(Key { bytes: bytes.to_vec(), cipher: name, mac, name_mac, aes })
         });
         keys.collect::<Result<_, _>>().map(Self)
     }
 
     /// What is in an envelope, base64 of the JSON `{iv, value, mac, tag}`; `None` where no key made it.
     ///
-    /// The cipher is told by the envelope: with CBC an IV of 16 bytes and a MAC, which is verified first;
-    /// with GCM one of 12 bytes and a tag.
+    /// With CBC a MAC is verified first, and there is no tag; GCM needs one.
     pub fn open(&self, envelope: &[u8]) -> Option<Vec<u8>> {
         let json: Value = serde_json::from_slice(&BASE64.decode(envelope).ok()?).ok()?;
         let envelope = Envelope::of(&json)?;
@@ -94,7 +129,8 @@ impl Encrypter {
 /// Two that open the same.
 impl PartialEq for Encrypter {
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().map(|key| &key.bytes).eq(other.0.iter().map(|key| &key.bytes))
+        let of = |key: &Key| (key.bytes.clone(), key.cipher);
+        self.0.iter().map(of).eq(other.0.iter().map(of))
     }
 }
 
@@ -127,36 +163,33 @@ impl<'j> Envelope<'j> {
 impl Key {
     fn open(&self, envelope: &Envelope<'_>) -> Option<Vec<u8>> {
         let Envelope { iv, value, tag, .. } = envelope;
-        if !tag.is_empty() {
-            return match &self.aes {
-                Aes::Aes128(aes) => gcm(&aes.1, iv, tag, value),
-                Aes::Aes256(aes) => gcm(&aes.1, iv, tag, value),
-            };
+        match &self.aes {
+            Aes::Gcm128(aes) => gcm(aes.as_ref(), iv, tag, value),
+            Aes::Gcm256(aes) => gcm(aes.as_ref(), iv, tag, value),
+            _ if !tag.is_empty() || !self.signs(envelope) => None,
+            Aes::Cbc128(aes) => cbc(aes.as_ref(), iv, value),
+            Aes::Cbc256(aes) => cbc(aes.as_ref(), iv, value),
         }
+    }
+
+    fn signs(&self, envelope: &Envelope<'_>) -> bool {
         let mac = self.mac.clone().chain_update(envelope.iv_text);
         let mac = hex(&mac.chain_update(envelope.value_text).finalize().into_bytes());
-        if !bool::from(mac.as_bytes().ct_eq(envelope.mac.as_bytes())) {
-            return None;
-        }
-        match &self.aes {
-            Aes::Aes128(aes) => cbc(&aes.0, iv, value),
-            Aes::Aes256(aes) => cbc(&aes.0, iv, value),
-        }
+        mac.as_bytes().ct_eq(envelope.mac.as_bytes()).into()
     }
 }
 
 impl Aes {
-    fn new(key: &[u8]) -> Option<Self> {
-        match key.len() {
-            16 => {
-                let key = key.try_into().ok()?;
-                Some(Self::Aes128(Box::new((Aes128::new(key), Aes128Gcm::new(key)))))
-            }
-            32 => {
-                let key = key.try_into().ok()?;
-                Some(Self::Aes256(Box::new((Aes256::new(key), Aes256Gcm::new(key)))))
-            }
-            _ => None,
+    /// `None`: the key has another length.
+    fn new(cipher: Cipher, key: &[u8]) -> Option<Self> {
+        fn boxed<C: KeyInit>(key: &[u8]) -> Option<Box<C>> {
+            C::new_from_slice(key).ok().map(Box::new)
+        }
+        match (cipher.length, cipher.gcm) {
+            (16, false) => boxed(key).map(Self::Cbc128),
+            (16, true) => boxed(key).map(Self::Gcm128),
+            (_, false) => boxed(key).map(Self::Cbc256),
+            (_, true) => boxed(key).map(Self::Gcm256),
         }
     }
 }
@@ -187,7 +220,23 @@ mod tests {
     ];
 
     fn encrypter(keys: &[&str]) -> Encrypter {
-        Encrypter::new(&Secrets::parse_args(keys).unwrap()).unwrap()
+        Encrypter::new(&Secrets::parse_args(keys).unwrap(), None).unwrap()
+    }
+
+    fn cipher(name: &str) -> Cipher {
+        Cipher::ALL.into_iter().find(|cipher| cipher.name == name).unwrap()
+    }
+
+    /// With the one cipher that the envelope was made by.
+    fn encrypter_of(key: &str, envelope: &str) -> Encrypter {
+        let gcm = json(envelope)["mac"] == "";
+        let name = match (key == KEY_128, gcm) {
+            (true, false) => "AES-128-CBC",
+            (true, true) => "AES-128-GCM",
+            (false, false) => "AES-256-CBC",
+            (false, true) => "AES-256-GCM",
+        };
+        Encrypter::new(&Secrets::parse_args(&[key]).unwrap(), Some(cipher(name))).unwrap()
     }
 
     fn json(envelope: &str) -> Value {
@@ -201,18 +250,40 @@ mod tests {
     #[test]
     fn envelopes_of_all_ciphers_are_opened() {
         for (key, plain, envelope) in ENVELOPES {
-            let opened = encrypter(&[key]).open(envelope.as_bytes());
+            let encrypter = encrypter_of(key, envelope);
+            let opened = encrypter.open(envelope.as_bytes());
             assert_eq!(opened.as_deref(), Some(plain.as_bytes()), "{plain}");
             let unpadded = envelope.trim_end_matches('=');
-            assert_eq!(encrypter(&[key]).open(unpadded.as_bytes()), opened, "{plain}");
+            assert_eq!(encrypter.open(unpadded.as_bytes()), opened, "{plain}");
         }
+    }
+
+    #[test]
+    fn no_envelope_chooses_the_cipher() {
+        for (key, plain, envelope) in ENVELOPES {
+            let secrets = Secrets::parse_args(&[key]).unwrap();
+            let right = encrypter_of(key, envelope);
+            for cipher in Cipher::ALL {
+                let Ok(other) = Encrypter::new(&secrets, Some(cipher)) else { continue };
+                let opened = other.open(envelope.as_bytes());
+                assert_eq!(opened.is_some(), other == right, "{} {plain}", cipher.name);
+            }
+            let gcm = json(envelope)["mac"] == "";
+            assert_eq!(encrypter(&[key]).open(envelope.as_bytes()).is_none(), gcm, "{plain}");
+        }
+        // Laravel refuses a tag where the cipher has none.
+        let (key, _, envelope) = ENVELOPES[2];
+        let mut tagged = json(envelope);
+        tagged["tag"] = Value::from("AAAAAAAAAAAAAAAAAAAAAA==");
+        assert_eq!(open_json(&encrypter(&[key]), &tagged), None);
     }
 
     #[test]
     fn previous_keys_are_tried_in_turn() {
         let another = "x".repeat(32);
         let all = encrypter(&[&another, KEY_256, "hex:00112233445566778899aabbccddeeff", KEY_128]);
-        for (_, plain, envelope) in ENVELOPES {
+        let cbc = ENVELOPES.into_iter().filter(|(_, _, envelope)| json(envelope)["mac"] != "");
+        for (_, plain, envelope) in cbc {
             assert_eq!(all.open(envelope.as_bytes()).as_deref(), Some(plain.as_bytes()), "{plain}");
             assert_eq!(encrypter(&[&another, &another[..16]]).open(envelope.as_bytes()), None);
         }
@@ -221,7 +292,7 @@ mod tests {
     #[test]
     fn each_spoilt_character_is_noticed() {
         for (key, plain, envelope) in ENVELOPES {
-            let (encrypter, whole) = (encrypter(&[key]), json(envelope));
+            let (encrypter, whole) = (encrypter_of(key, envelope), json(envelope));
             for name in ["iv", "value", "mac", "tag"] {
                 let text = whole[name].as_str().unwrap_or_default();
                 for at in 0..text.len() {
@@ -237,7 +308,7 @@ mod tests {
     #[test]
     fn what_lacks_a_part_is_not_opened() {
         for (key, plain, envelope) in ENVELOPES {
-            let (encrypter, whole) = (encrypter(&[key]), json(envelope));
+            let (encrypter, whole) = (encrypter_of(key, envelope), json(envelope));
             // With CBC nothing depends on the tag.
             let aead = whole["mac"] == "";
             for name in
@@ -258,11 +329,11 @@ mod tests {
     #[test]
     fn a_tag_has_all_of_its_bytes() {
         for (key, _, envelope) in ENVELOPES {
-            let mut cut = json(envelope);
+            let (mut cut, encrypter) = (json(envelope), encrypter_of(key, envelope));
             let tag = BASE64.decode(cut["tag"].as_str().unwrap_or_default()).unwrap();
             for length in 1..tag.len() {
                 cut["tag"] = Value::from(BASE64.encode(&tag[..length]));
-                assert_eq!(open_json(&encrypter(&[key]), &cut), None, "{length}");
+                assert_eq!(open_json(&encrypter, &cut), None, "{length}");
             }
         }
     }
@@ -290,11 +361,13 @@ mod tests {
     #[test]
     fn a_cookie_of_aes_gcm_and_of_a_previous_key() {
         const COOKIE: &[u8] = b"eyJpdiI6ImFGTmJpZktGblEwNDBYZ2oiLCJ2YWx1ZSI6IkVYcTF3c1lERmtSU1MycFZOajFWeGxuTkdnZS95SHRJVGEwRTk2NHk0SzZSTEpwbVB4RGhEYy80cFNxemIxcndJTzVFMXlkbjY5a3hMYVBsYkhQR1MzTy9ObGpDaWlYbjJndmt2UmVxeGViRSIsIm1hYyI6IiIsInRhZyI6Im5tZGRZK3RTYjB2c0FRTVo3K2E4enc9PSJ9";
-        let both = encrypter(&[KEY_128, KEY_256]);
+        let another = "x".repeat(32);
+        let secrets = Secrets::parse_args(&[&another, KEY_256]).unwrap();
+        let both = Encrypter::new(&secrets, Some(cipher("AES-256-GCM"))).unwrap();
         let id = &b"ZusYFbwCdasvwstaz0khogTIAlwGE2pseHAhl1gq"[..];
         assert_eq!(both.open_cookie("shop_session", COOKIE).as_deref(), Some(id));
         assert_eq!(both.open_cookie("shop", COOKIE), None);
-        let (_, _, no_prefix) = ENVELOPES[1];
+        let (_, _, no_prefix) = ENVELOPES[7];
         assert_eq!(both.open_cookie("shop_session", no_prefix.as_bytes()), None);
     }
 
@@ -302,7 +375,7 @@ mod tests {
     fn a_key_of_another_length_is_named_by_its_place() {
         let refused = |content: &[u8]| {
             let secrets = Secrets::parse_file(content, "laravel.key").unwrap();
-            Encrypter::new(&secrets).unwrap_err().to_string()
+            Encrypter::new(&secrets, None).unwrap_err().to_string()
         };
         assert_eq!(
             refused(b"base64:c2VjcmV0"),
@@ -316,6 +389,9 @@ mod tests {
     fn encrypters_are_equal_by_their_keys_and_show_none() {
         assert_eq!(encrypter(&[KEY_256, KEY_128]), encrypter(&[KEY_256, KEY_128]));
         assert_ne!(encrypter(&[KEY_256, KEY_128]), encrypter(&[KEY_256]));
+        let secrets = Secrets::parse_args(&[KEY_256]).unwrap();
+        let gcm = Encrypter::new(&secrets, Some(cipher("AES-256-GCM"))).unwrap();
+        assert_ne!(encrypter(&[KEY_256]), gcm);
         assert_eq!(format!("{:?}", encrypter(&[KEY_256, KEY_128])), "Encrypter(2)");
     }
 

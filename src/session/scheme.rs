@@ -27,6 +27,7 @@ use self::keygrip::Keygrip;
 use self::laravel_cookie::LaravelCookie;
 use self::rails_encrypted::RailsEncrypted;
 use self::secure_cookie::SecureCookie;
+use super::envelope::Cipher;
 use super::id::Invalid;
 use super::secrets::Secrets;
 use crate::config::ConfigError;
@@ -68,8 +69,8 @@ pub enum Scheme {
     BeakerCookie,
     /// Laravel's `EncryptCookies`.
     LaravelCookie {
-        /// The name of the cipher and the length of its keys in bytes, where it is known.
-        cipher: Option<(&'static str, usize)>,
+        /// The cipher, where it is configured.
+        cipher: Option<Cipher>,
     },
 }
 
@@ -94,6 +95,14 @@ impl Scheme {
     /// Whether nothing can be taken without a secret.
     pub fn needs_secret(&self) -> bool {
         !matches!(self, Self::Plain | Self::BeakerCookie | Self::Base64Uuid)
+    }
+
+    /// The cipher that is configured for Laravel.
+    pub fn cipher(&self) -> Option<Cipher> {
+        match self {
+            Self::LaravelCookie { cipher } => *cipher,
+            _ => None,
+        }
     }
 
     /// The cookie that is set beside the one called `name`, to sign it.

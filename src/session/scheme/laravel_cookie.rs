@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{Carried, Open};
 use crate::config::ConfigError;
-use crate::session::envelope::Encrypter;
+use crate::session::envelope::{Cipher, Encrypter};
 use crate::session::id::Invalid;
 use crate::session::secrets::Secrets;
 
@@ -15,22 +15,11 @@ use crate::session::secrets::Secrets;
 pub(super) struct LaravelCookie(Option<Encrypter>);
 
 impl LaravelCookie {
-    /// `cipher`: its name and the length of its keys in bytes, where it is known.
     pub(super) fn new(
-        cipher: Option<(&'static str, usize)>,
+        cipher: Option<Cipher>,
         secrets: Option<&Secrets>,
     ) -> Result<Self, ConfigError> {
-        let Some(secrets) = secrets else { return Ok(Self(None)) };
-        let encrypter = Encrypter::new(secrets)?;
-        if let Some((cipher, length)) = cipher {
-            let mut keys = secrets.iter().zip(secrets.places());
-            if let Some((_, place)) = keys.find(|(key, _)| key.len() != length) {
-                return Err(ConfigError::new(format!(
-                    "{place}: APP_KEY must be {length} bytes for cipher {cipher}"
-                )));
-            }
-        }
-        Ok(Self(Some(encrypter)))
+        secrets.map(|secrets| Encrypter::new(secrets, cipher)).transpose().map(Self)
     }
 }
 
