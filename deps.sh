@@ -1,12 +1,12 @@
 #!/bin/bash
 # Installs what a fresh Debian 12 lacks, and nothing where everything is there.
 #
-#   ./deps.sh group …          groups: build test demo bench express live fuzz (default: build test demo bench)
+#   ./deps.sh group …          groups: build test demo bench express live java fuzz (default: build test demo bench)
 #   ./deps.sh --list group …   prints the packages of the groups and installs nothing
 #
 # Works as root or with sudo. Only apt packages; "express" is Debian's Node and npm for demo/express, whose own
 # packages npm takes from its package.json; "live" is what the applications of t/live take from Debian, t/live/install.sh
-# brings the rest. Rust is not among them: Debian 12 has 1.63, this module needs 1.88.
+# brings the rest; "java" is Tomcat's cookie parser and a JDK, for t/live-cookies.t. Rust is not among them: Debian 12 has 1.63, this module needs 1.88.
 # No service is started: what is installed here is run by demo, tests and bench themselves, with their own files.
 set -euo pipefail
 
@@ -24,7 +24,8 @@ declare -A GROUPS_OF=(
         php-symfony-http-foundation php-symfony-security-core php-illuminate-auth php-illuminate-cache php-illuminate-config
         php-illuminate-cookie php-illuminate-encryption php-illuminate-pipeline php-illuminate-redis php-illuminate-session ruby:ruby ruby-rack ruby-webrick ruby-redis-rack ruby-redis-rails
         ruby-railties ruby-connection-pool ruby-dalli golang-go:go golang-github-boj-redistore-dev golang-github-gomodule-redigo-dev
-        golang-github-gorilla-sessions-dev"
+        golang-github-gorilla-sessions-dev golang-github-valyala-fasthttp-dev"
+    [java]="default-jdk-headless:javac libtomcat10-java"
 )
 
 main() {

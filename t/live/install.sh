@@ -27,9 +27,11 @@ python_packages() {
 }
 
 go_programs() {
-    is_done go go/*.go && return
-    GOPATH=/usr/share/gocode GO111MODULE=off CGO_ENABLED=0 GOCACHE=$PWD/$TO/go-cache go build -o $TO/redistore go/redistore.go
-    done_now go go/*.go
+    is_done go go/*.go cookies/*.go && return
+    local -x GOPATH=/usr/share/gocode GO111MODULE=off CGO_ENABLED=0 GOCACHE=$PWD/$TO/go-cache
+    go build -o $TO/redistore go/redistore.go
+    go build -o $TO/cookies cookies/cookies.go
+    done_now go go/*.go cookies/*.go
 }
 
 node_packages &

@@ -20,8 +20,12 @@ def http_cookies(header, name):
 
 
 def aiohttp(header, name):
-    from aiohttp.test_utils import make_mocked_request
-    return make_mocked_request('GET', '/', headers={'Cookie': header}).cookies.get(name)
+    # The request's own property; a whole request takes a hundred times as long to make.
+    from aiohttp.web_request import BaseRequest
+    from multidict import CIMultiDict, CIMultiDictProxy
+    request = BaseRequest.__new__(BaseRequest)
+    request._cache, request._headers = {}, CIMultiDictProxy(CIMultiDict(Cookie=header))
+    return request.cookies.get(name)
 
 
 def beaker(header, name):
