@@ -15,9 +15,10 @@ use super::event::{now, Event};
 use super::sentinel_block::Sentinels;
 use super::store::Store;
 use super::store_servers::{random, Conf, StoreServers};
+use crate::store::endpoint::Address;
 use crate::store::error::Failure;
 use crate::store::resp::Reply;
-use crate::store::sentinel::belief::{self, Step, Verdict};
+use crate::store::sentinel::belief::{self, Step, Verdict, Votes};
 use crate::store::sentinel::{Fault, Heard, Talk};
 use crate::store::servers::Servers;
 
@@ -190,13 +191,16 @@ impl Watch {
         if unsafe { ngx_exiting != 0 } {
             return;
         }
-        let verdict = self.belief.borrow_mut().verdict(now(), !self.servers.is_up());
+        let verdict = self.belief.borrow_mut().verdict(now(), self.servers.down_since());
         match verdict {
-            Some(Verdict::Master { address, by }) => {
+            Some(Verdict::Master { address, by, votes }) => {
                 if let Some(target) = Target::of(&address) {
-                    self.tell_master(target.name(), by);
+                    self.tell_master(target.name(), by, votes);
                     self.servers.use_master(target);
                 }
+            }
+            Some(Verdict::Outvoted { address, by, votes }) => {
+                self.tell_outvoted(&address, by, votes)
             }
             Some(Verdict::Nobody) => self.servers.no_master(),
             None => {}
@@ -204,17 +208,34 @@ impl Watch {
         self.ask_who_is_due();
     }
 
-    fn tell_master(&self, name: &Rc<str>, by: usize) {
+    /// A master that fewer than a majority name is worth a warning: it is used since the last one is gone.
+    fn tell_master(&self, name: &Rc<str>, by: usize, votes: Votes) {
         let (store, by) = (&self.store, self.name_of(by));
         let last = self.last.replace(Some(Rc::clone(name)));
         let (is, was) = match &last {
             Some(last) => ("is now", format!(" (was {last})")),
             None => ("is", String::new()),
         };
+        let (level, named) = match votes.are_majority() {
+            true => (NGX_LOG_NOTICE, String::new()),
+            false => (NGX_LOG_WARN, format!(", named by {votes}, fewer than a majority")),
+        };
         ngx_log_error!(
-            NGX_LOG_NOTICE,
+            level,
             self.log,
-            "session store \"{store}\": master {is} {name}{was}, sentinel {by}"
+            "session store \"{store}\": master {is} {name}{was}{named}, sentinel {by}"
+        );
+    }
+
+    fn tell_outvoted(&self, address: &Address, by: usize, votes: Votes) {
+        let (store, by, last) = (&self.store, self.name_of(by), self.last.borrow());
+        let (Some(target), Some(last)) = (Target::of(address), &*last) else { return };
+        let name = target.name();
+        ngx_log_error!(
+            NGX_LOG_WARN,
+            self.log,
+            "session store \"{store}\": {votes} name {name} as the master, fewer than a majority; \
+             {last} serves and stays, sentinel {by}"
         );
     }
 

@@ -11,6 +11,8 @@ pub const LONGEST_WAIT_MS: u64 = 1000;
 /// An open breaker: a server that is not asked until a probe has found it well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Breaker {
+    /// When it was opened, in ms.
+    opened: u64,
     /// When the server was last found to be down, in ms.
     seen_down: u64,
     wait: u64,
@@ -20,12 +22,12 @@ pub struct Breaker {
 impl Breaker {
     /// Opened at `now` (ms). `random` spreads the probes of workers that lost their server together.
     pub fn open(now: u64, random: u32) -> Self {
-        Self { seen_down: now, wait: wait(0, random), probes: 0 }
+        Self { opened: now, seen_down: now, wait: wait(0, random), probes: 0 }
     }
 
     /// Of a server that is to be found well before it is asked: its probe is due at once.
     pub fn unknown(now: u64) -> Self {
-        Self { seen_down: now, wait: 0, probes: 0 }
+        Self { opened: now, seen_down: now, wait: 0, probes: 0 }
     }
 
     /// A probe ended at `now` (ms) and the server is still down.
@@ -33,6 +35,11 @@ impl Breaker {
         self.probes = self.probes.saturating_add(1);
         self.seen_down = now;
         self.wait = wait(self.probes, random);
+    }
+
+    /// Since when the server is down, in ms.
+    pub fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// When the next probe is due, in ms; not sooner than `at_least` ms after the server was last seen down.

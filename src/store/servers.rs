@@ -181,6 +181,13 @@ impl Servers {
         (0..self.servers.len()).any(|server| self.is_server_up(server))
     }
 
+    /// Since when no server can be asked, in ms; none while one can. 0: none was known yet.
+    pub fn down_since(&self) -> Option<u64> {
+        let used = self.servers.iter().enumerate().filter(|(at, _)| self.used.includes(*at));
+        let opened = used.filter_map(|(_, server)| server.breaker.as_ref().map(Breaker::opened));
+        (!self.is_up()).then(|| opened.max().unwrap_or(0))
+    }
+
     /// Whether this server may be asked.
     pub fn is_server_up(&self, server: usize) -> bool {
         self.used.includes(server) && self.servers.get(server).is_some_and(Server::is_up)
@@ -508,12 +515,17 @@ mod tests {
     fn one_server_alone_may_be_used() {
         let mut servers = Servers::none_yet();
         assert!(!servers.is_up());
+        assert_eq!(servers.down_since(), Some(0));
         assert_eq!(servers.probe(0), Probe::Nothing);
         servers.use_only(0, None);
         assert_eq!(picks(&mut servers, 2), [0, 0]);
-        assert_eq!(servers.failed(0, 0, 0), Some(Went::Down { store: true }));
+        assert_eq!(servers.down_since(), None);
+        assert_eq!(servers.failed(0, 5, 0), Some(Went::Down { store: true }));
+        servers.probe_failed(0, 7, 0);
+        assert_eq!(servers.down_since(), Some(5));
 
         servers.use_only(1, Some(10));
+        assert_eq!(servers.down_since(), Some(10));
         assert!(!servers.is_up(), "not before it is found well");
         assert_eq!(servers.probe(10), Probe::Now(1), "the first is left alone");
         assert_eq!(servers.probe_succeeded(1), Some(Went::Up { store: true }));

@@ -57,6 +57,11 @@ impl StoreServers {
         self.servers.borrow().is_up()
     }
 
+    /// Since when they are not, in ms.
+    pub(in crate::module) fn down_since(&self) -> Option<u64> {
+        self.servers.borrow().down_since()
+    }
+
     /// Keeps a lookup until the master is known, if there is hope. It ends by its deadline at the latest.
     pub(super) fn park(&self, lookup: &Rc<Lookup>) -> bool {
         if !self.master.is_awaited.get() {

@@ -1,10 +1,13 @@
 //! Whom of several Sentinels to believe, and when to ask them again.
 //!
-//! The master is where most of those that answer say it is, so that one with wrong or old answers does no harm. While
-//! the master does well nobody is moved by a tie; while it does not, who changed its mind last is right. An address
-//! that turned out to be a replica is not believed again as long as anybody names another.
+//! A master that serves is left only for one that a majority of all Sentinels name, whether they answer or not: one with
+//! wrong or old answers does no harm, even where no other is left. Once the master is gone, or none was known yet, the
+//! most votes count, and of equal ones who changed its mind last. An address that turned out to be a replica is not
+//! believed again as long as anybody names another.
 
 #![forbid(unsafe_code)]
+
+use std::fmt;
 
 use crate::store::breaker::Breaker;
 use crate::store::endpoint::Address;
@@ -12,8 +15,14 @@ use crate::store::endpoint::Address;
 /// A Sentinel that does not answer for so long, in ms, is not asked any further over this connection.
 const ANSWER_WITHIN: u64 = 500;
 
-/// How long the first to name a master is not believed while others may still say something else, in ms.
-const PATIENCE: u64 = 100;
+/// How long fewer than a majority are not believed while others may still say something else, in ms.
+const PATIENCE: u64 = 1_000;
+
+/// A master that was not to be had for so long, in ms, is gone: one that stumbles comes back sooner.
+const GONE_AFTER: u64 = 1_000;
+
+/// A minority that names another master for so long, in ms, while the master serves, is worth a line in the log.
+const ODD_AFTER: u64 = 5_000;
 
 /// Between two questions to a Sentinel while the master does well, in ms; a random part comes on top.
 const CALM: (u64, u64) = (8_000, 4_000);
@@ -33,8 +42,10 @@ pub struct Sentinels {
     sentinels: Vec<Sentinel>,
     believed: Option<Address>,
     refuted: Vec<Address>,
-    /// When another master than the believed one had the most votes first, in ms.
-    candidate_since: Option<u64>,
+    /// Another master than the believed one, which has the most votes.
+    candidate: Option<Candidate>,
+    /// When the verdict may change though nothing is reported, in ms.
+    wakes: Option<u64>,
     /// Changes of mind so far, by which the latest is known.
     changes: u64,
     said_nobody: bool,
@@ -52,6 +63,15 @@ struct Sentinel {
     /// By the count of changes, when it named another one than before; 0: it never did.
     changed: u64,
     said: Said,
+}
+
+#[derive(Debug, Clone)]
+struct Candidate {
+    address: Address,
+    /// When it had the most votes first, in ms.
+    since: u64,
+    /// The log was told that it is not believed.
+    is_said: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +112,28 @@ pub enum Step {
     Nothing,
 }
 
+/// How many Sentinels name a master.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Votes {
+    /// So many do.
+    pub given: usize,
+    /// Of so many that are configured.
+    pub of: usize,
+}
+
+impl Votes {
+    /// Whether these are more than half.
+    pub fn are_majority(self) -> bool {
+        self.given * 2 > self.of
+    }
+}
+
+impl fmt::Display for Votes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} Sentinels", self.given, self.of)
+    }
+}
+
 /// What is now believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -101,6 +143,17 @@ pub enum Verdict {
         address: Address,
         /// The place of a Sentinel that says so.
         by: usize,
+        /// How many say so: fewer than a majority only where the last master is gone, or none was known.
+        votes: Votes,
+    },
+    /// The master serves and stays, though this Sentinel names another; said once.
+    Outvoted {
+        /// Where it would be.
+        address: Address,
+        /// The place of a Sentinel that says so.
+        by: usize,
+        /// How many say so, fewer than a majority.
+        votes: Votes,
     },
     /// There is no master to ask, since no Sentinel names one; said once.
     Nobody,
@@ -121,7 +174,8 @@ impl Sentinels {
             sentinels: vec![sentinel; count],
             believed: None,
             refuted: Vec::new(),
-            candidate_since: None,
+            candidate: None,
+            wakes: None,
             changes: 0,
             said_nobody: false,
         }
@@ -136,12 +190,12 @@ impl Sentinels {
     pub fn next(&mut self, now: u64, in_trouble: bool) -> Step {
         let dues = self.sentinels.iter().enumerate();
         let dues = dues.filter_map(|(at, sentinel)| Some((sentinel.due(in_trouble)?, at)));
-        let patience = self.candidate_since.map(|since| since.saturating_add(PATIENCE));
-        match (dues.min(), patience) {
+        let wakes = self.wakes.map(|wakes| wakes.max(now));
+        match (dues.min(), wakes) {
             (Some((due, at)), _) if due <= now => self.begin(at, now),
-            (Some((due, _)), Some(patience)) => Step::At(due.min(patience.max(now))),
+            (Some((due, _)), Some(wakes)) => Step::At(due.min(wakes)),
             (Some((due, _)), None) => Step::At(due),
-            (None, Some(patience)) => Step::At(patience.max(now)),
+            (None, Some(wakes)) => Step::At(wakes),
             (None, None) => Step::Nothing,
         }
     }
@@ -214,34 +268,73 @@ impl Sentinels {
         self.sentinels.iter_mut().for_each(Sentinel::ask_soon);
     }
 
-    /// Whether something else is to be believed at `now` (ms). To be asked after each report, and when
-    /// [`Self::next`] says so.
-    pub fn verdict(&mut self, now: u64, in_trouble: bool) -> Option<Verdict> {
-        if !in_trouble {
+    /// Whether something else is to be believed at `now` (ms). `down_since`: when the believed master ceased to serve, by
+    /// the store's own connections. To be asked after each report, and when [`Self::next`] says so.
+    pub fn verdict(&mut self, now: u64, down_since: Option<u64>) -> Option<Verdict> {
+        self.wakes = None;
+        if down_since.is_none() {
             // It may have been a replica once, but serves as the master now.
             let believed = self.believed.as_ref();
             self.refuted.retain(|refuted| Some(refuted) != believed);
         }
-        let Some((address, count, by)) = self.favourite(in_trouble) else {
-            self.candidate_since = None;
+        let Some((address, given, by)) = self.favourite(down_since.is_some()) else {
+            self.candidate = None;
             let is_news = self.believed.is_none() && !self.is_any_asked() && !self.said_nobody;
             self.said_nobody |= is_news;
             return is_news.then_some(Verdict::Nobody);
         };
         if self.believed.as_ref() == Some(&address) {
-            self.candidate_since = None;
+            self.candidate = None;
             return None;
         }
-        let since = *self.candidate_since.get_or_insert(now);
-        let is_settled = count * 2 > self.sentinels.len()
-            || !self.is_any_asked()
-            || now >= since.saturating_add(PATIENCE);
-        is_settled.then(|| {
-            self.candidate_since = None;
-            self.said_nobody = false;
-            self.believed = Some(address.clone());
-            Verdict::Master { address, by }
-        })
+        let votes = Votes { given, of: self.sentinels.len() };
+        let since = self.candidate_since(&address, now);
+        if votes.are_majority() {
+            return Some(self.believe(address, by, votes));
+        }
+        let gone = match (&self.believed, down_since) {
+            (None, _) => 0,
+            (Some(_), Some(down_since)) => down_since.saturating_add(GONE_AFTER),
+            (Some(_), None) => return self.outvoted(now, by, votes),
+        };
+        let heard = if self.is_any_asked() { since.saturating_add(PATIENCE) } else { 0 };
+        let settled = gone.max(heard);
+        if now >= settled {
+            return Some(self.believe(address, by, votes));
+        }
+        self.wakes = Some(settled);
+        None
+    }
+
+    fn believe(&mut self, address: Address, by: usize, votes: Votes) -> Verdict {
+        self.candidate = None;
+        self.said_nobody = false;
+        self.believed = Some(address.clone());
+        Verdict::Master { address, by, votes }
+    }
+
+    /// Since when this address has the most votes.
+    fn candidate_since(&mut self, address: &Address, now: u64) -> u64 {
+        match &self.candidate {
+            Some(candidate) if candidate.address == *address => candidate.since,
+            _ => {
+                let address = address.clone();
+                self.candidate = Some(Candidate { address, since: now, is_said: false });
+                now
+            }
+        }
+    }
+
+    /// Says once that the candidate is not believed. In a failover the others follow soon, and nothing is said.
+    fn outvoted(&mut self, now: u64, by: usize, votes: Votes) -> Option<Verdict> {
+        let candidate = self.candidate.as_mut().filter(|candidate| !candidate.is_said)?;
+        let due = candidate.since.saturating_add(ODD_AFTER);
+        if now < due {
+            self.wakes = Some(due);
+            return None;
+        }
+        candidate.is_said = true;
+        Some(Verdict::Outvoted { address: candidate.address.clone(), by, votes })
     }
 
     /// Who has the most votes, how many these are, and one who gave it.
@@ -327,8 +420,15 @@ mod tests {
         Address::Host { host: format!("10.0.0.{number}"), port: Some(6379) }
     }
 
-    fn master(number: u8, by: usize) -> Option<Verdict> {
-        Some(Verdict::Master { address: host(number), by })
+    const SERVES: Option<u64> = None;
+
+    /// For so long that it is gone.
+    fn down(now: u64) -> Option<u64> {
+        Some(now.saturating_sub(GONE_AFTER))
+    }
+
+    fn master(number: u8, by: usize, given: usize, of: usize) -> Option<Verdict> {
+        Some(Verdict::Master { address: host(number), by, votes: Votes { given, of } })
     }
 
     /// All connected and asked at 0.
@@ -347,67 +447,130 @@ mod tests {
         for (at, &number) in masters.iter().enumerate() {
             sentinels.answered(at, Some(host(number)), 0, 0);
         }
-        assert_eq!(sentinels.verdict(0, true), master(masters[0], 0));
+        let votes = masters.iter().filter(|&&number| number == masters[0]).count();
+        assert_eq!(sentinels.verdict(0, down(0)), master(masters[0], 0, votes, masters.len()));
         sentinels
     }
 
     #[test]
     fn the_first_answers_that_agree_are_enough() {
         let mut sentinels = asked(3);
-        assert_eq!(sentinels.verdict(0, true), None);
+        assert_eq!(sentinels.verdict(0, down(0)), None);
         sentinels.answered(1, Some(host(6)), 1, 0);
-        assert_eq!(sentinels.verdict(1, true), None);
+        assert_eq!(sentinels.verdict(1, down(1)), None);
         sentinels.answered(0, Some(host(6)), 2, 0);
-        assert_eq!(sentinels.verdict(2, true), master(6, 0));
-        assert_eq!(sentinels.verdict(2, false), None, "said once");
+        assert_eq!(sentinels.verdict(2, down(2)), master(6, 0, 2, 3));
+        assert_eq!(sentinels.verdict(2, SERVES), None, "said once");
         sentinels.answered(2, Some(host(9)), 3, 0);
-        assert_eq!(sentinels.verdict(3, false), None, "one against two");
+        assert_eq!(sentinels.verdict(3, SERVES), None, "one against two");
     }
 
     #[test]
-    fn one_answer_is_enough_when_no_other_comes() {
+    fn one_answer_is_enough_at_first_when_no_other_comes() {
         let mut sentinels = asked(3);
         assert!(sentinels.lost(0, 0, 0));
         sentinels.answered(1, Some(host(6)), 5, 0);
-        assert_eq!(sentinels.verdict(5, true), None, "the third may say something else");
+        assert_eq!(sentinels.verdict(5, down(5)), None, "the third may say something else");
         assert_eq!(sentinels.next(5, true), Step::At(25), "the first is tried again before");
         assert!(sentinels.lost(2, 30, 0));
-        assert_eq!(sentinels.verdict(30, true), master(6, 1));
-
-        let mut sentinels = asked(2);
-        sentinels.answered(1, Some(host(6)), 5, 0);
-        assert_eq!(sentinels.verdict(104, true), None);
-        assert_eq!(sentinels.next(104, true), Step::At(105), "a silent one is not waited for");
+        assert_eq!(sentinels.verdict(30, down(30)), master(6, 1, 1, 3));
     }
 
     #[test]
     fn a_silent_sentinel_is_waited_for_a_little() {
         let mut sentinels = asked(2);
         sentinels.answered(1, Some(host(6)), 5, 0);
-        assert_eq!(sentinels.verdict(5, true), None);
-        assert_eq!(sentinels.verdict(105, true), master(6, 1));
+        assert_eq!(sentinels.verdict(5, down(5)), None);
+        assert_eq!(sentinels.next(499, false), Step::At(500));
         assert_eq!(sentinels.next(500, false), Step::Close(0));
+        assert_eq!(sentinels.verdict(1004, down(1004)), None, "as long as it is not lost");
+        assert_eq!(sentinels.next(1004, false), Step::Close(0));
+        assert_eq!(sentinels.verdict(1005, down(1005)), master(6, 1, 1, 2), "but not for ever");
+    }
+
+    #[test]
+    fn one_that_is_connected_to_for_long_is_waited_for_a_little() {
+        let mut sentinels = Sentinels::new(2);
+        assert_eq!(
+            (sentinels.next(0, true), sentinels.next(0, true)),
+            (Step::Connect(0), Step::Connect(1))
+        );
+        sentinels.ready(1, 0);
+        sentinels.answered(1, Some(host(6)), 5, u32::MAX);
+        assert_eq!(sentinels.verdict(5, down(5)), None);
+        for now in [5, 300, 600, 900] {
+            sentinels.answered(1, Some(host(6)), now, u32::MAX);
+            assert_eq!(sentinels.verdict(now, down(now)), None);
+        }
+        assert_eq!(sentinels.verdict(1005, down(1005)), master(6, 1, 1, 2));
+    }
+
+    #[test]
+    fn a_lone_sentinel_moves_no_master_that_serves() {
+        let mut sentinels = answered(&[5, 5, 5]);
+        assert!(sentinels.lost(0, 10, 0) && sentinels.lost(1, 10, 0));
+        sentinels.switched(2, host(6));
+        for now in [20, 1_020, 5_019] {
+            assert_eq!(sentinels.verdict(now, SERVES), None);
+        }
+        assert_eq!(sentinels.next(5_019, false), Step::Connect(0));
+        let outvoted =
+            Verdict::Outvoted { address: host(6), by: 2, votes: Votes { given: 1, of: 3 } };
+        assert_eq!(sentinels.verdict(5_020, SERVES), Some(outvoted));
+        assert_eq!(sentinels.verdict(9_000, SERVES), None, "said once");
+
+        assert_eq!(sentinels.verdict(9_000, Some(9_000)), None, "it may only have stumbled");
+        assert_eq!(sentinels.verdict(9_100, SERVES), None);
+        assert_eq!(sentinels.verdict(9_200, Some(9_200)), None);
+        assert_eq!(sentinels.verdict(10_199, Some(9_200)), None);
+        assert_eq!(sentinels.verdict(10_200, Some(9_200)), master(6, 2, 1, 3), "it is gone");
+
+        sentinels.ready(0, 10_300);
+        sentinels.answered(0, Some(host(5)), 10_300, 0);
+        assert_eq!(sentinels.verdict(10_300, SERVES), None);
+        sentinels.ready(1, 10_400);
+        sentinels.answered(1, Some(host(5)), 10_400, 0);
+        assert_eq!(
+            sentinels.verdict(10_400, SERVES),
+            master(5, 0, 2, 3),
+            "a majority is right at once"
+        );
+    }
+
+    #[test]
+    fn one_sentinel_alone_is_a_majority_of_one() {
+        let mut sentinels = answered(&[5]);
+        sentinels.switched(0, host(6));
+        assert_eq!(sentinels.verdict(10, SERVES), master(6, 0, 1, 1));
     }
 
     #[test]
     fn a_change_is_believed_when_most_say_so() {
         let mut sentinels = answered(&[5, 5, 5]);
         sentinels.switched(2, host(6));
-        assert_eq!(sentinels.verdict(10, true), None);
+        assert_eq!(sentinels.verdict(10, down(10)), None);
         sentinels.switched(1, host(6));
-        assert_eq!(sentinels.verdict(20, true), master(6, 1));
+        assert_eq!(sentinels.verdict(20, SERVES), master(6, 1, 2, 3));
         assert_eq!(sentinels.believed(), Some(&host(6)));
     }
 
     #[test]
-    fn a_tie_moves_nobody_unless_the_master_is_in_trouble() {
+    fn a_tie_moves_nobody_unless_the_master_is_gone() {
         let mut sentinels = answered(&[5, 5]);
         sentinels.switched(1, host(6));
-        assert_eq!(sentinels.verdict(1000, false), None);
-        assert_eq!(sentinels.verdict(1000, true), master(6, 1), "who changed its mind is right");
-        assert_eq!(sentinels.verdict(1000, true), None);
+        assert_eq!(sentinels.verdict(1000, SERVES), None);
+        assert_eq!(
+            sentinels.verdict(1000, down(1000)),
+            master(6, 1, 1, 2),
+            "who changed its mind is right"
+        );
+        assert_eq!(sentinels.verdict(1000, down(1000)), None);
         sentinels.switched(0, host(5));
-        assert_eq!(sentinels.verdict(2000, true), None, "the same as ever is no change of mind");
+        assert_eq!(
+            sentinels.verdict(2000, down(2000)),
+            None,
+            "the same as ever is no change of mind"
+        );
     }
 
     #[test]
@@ -415,10 +578,11 @@ mod tests {
         let mut sentinels = answered(&[5, 5]);
         assert!(sentinels.lost(0, 10, 0));
         sentinels.switched(1, host(6));
-        assert_eq!(sentinels.verdict(20, true), master(6, 1));
-        sentinels.ready(0, 30);
-        sentinels.answered(0, Some(host(5)), 31, 0);
-        assert_eq!(sentinels.verdict(2000, true), None);
+        assert_eq!(sentinels.verdict(20, Some(10)), None);
+        assert_eq!(sentinels.verdict(1_010, Some(10)), master(6, 1, 1, 2));
+        sentinels.ready(0, 1_030);
+        sentinels.answered(0, Some(host(5)), 1_031, 0);
+        assert_eq!(sentinels.verdict(2000, down(2000)), None);
     }
 
     #[test]
@@ -429,36 +593,45 @@ mod tests {
             assert_eq!(sentinels.next(1, true), Step::Ask(at), "asked again at once");
             sentinels.answered(at, Some(host(if at == 2 { 6 } else { 5 })), 2, 0);
         }
-        assert_eq!(sentinels.verdict(2, true), master(6, 2));
+        assert_eq!(sentinels.verdict(2, Some(1)), None);
+        assert_eq!(sentinels.verdict(1_001, Some(1)), master(6, 2, 1, 3));
         sentinels.refute();
-        assert_eq!(sentinels.verdict(2000, true), master(5, 0), "of two replicas the one of most");
+        assert_eq!(
+            sentinels.verdict(2000, down(2000)),
+            master(5, 0, 2, 3),
+            "of two replicas the one of most"
+        );
         sentinels.switched(0, host(6));
-        assert_eq!(sentinels.verdict(2000, true), master(6, 0), "it may have been promoted since");
+        assert_eq!(
+            sentinels.verdict(2000, down(2000)),
+            master(6, 0, 2, 3),
+            "it may have been promoted since"
+        );
     }
 
     #[test]
     fn a_replica_that_was_promoted_is_a_master_like_any() {
         let mut sentinels = answered(&[5, 5, 5]);
         sentinels.refute();
-        assert_eq!(sentinels.verdict(10, true), None);
-        assert_eq!(sentinels.verdict(20, false), None, "it does well now");
+        assert_eq!(sentinels.verdict(10, down(10)), None);
+        assert_eq!(sentinels.verdict(20, SERVES), None, "it does well now");
         sentinels.switched(2, host(6));
-        assert_eq!(sentinels.verdict(1000, true), None, "one against two");
+        assert_eq!(sentinels.verdict(1000, down(1000)), None, "one against two");
     }
 
     #[test]
     fn without_any_answer_there_is_nobody() {
         let mut sentinels = asked(2);
         assert!(sentinels.lost(0, 0, 0));
-        assert_eq!(sentinels.verdict(0, true), None);
+        assert_eq!(sentinels.verdict(0, down(0)), None);
         assert!(sentinels.answered(1, None, 0, 0), "it knows no such master");
         assert!(!sentinels.answered(1, None, 0, 0), "which is said once");
-        assert_eq!(sentinels.verdict(0, true), Some(Verdict::Nobody));
-        assert_eq!(sentinels.verdict(0, true), None, "and so is this");
+        assert_eq!(sentinels.verdict(0, down(0)), Some(Verdict::Nobody));
+        assert_eq!(sentinels.verdict(0, down(0)), None, "and so is this");
         sentinels.answered(1, Some(host(6)), 900, 0);
-        assert_eq!(sentinels.verdict(900, true), master(6, 1));
+        assert_eq!(sentinels.verdict(900, down(900)), master(6, 1, 1, 2));
         assert!(sentinels.lost(1, 1000, 0));
-        assert_eq!(sentinels.verdict(1000, true), None, "the last master known stays");
+        assert_eq!(sentinels.verdict(1000, down(1000)), None, "the last master known stays");
     }
 
     #[test]
@@ -514,11 +687,16 @@ mod tests {
                     4 => sentinels.refute(),
                     _ => sentinels.ready(at, now),
                 }
-                if let Some(Verdict::Master { address, by }) = sentinels.verdict(now, in_trouble) {
+                let down_since = in_trouble.then(|| now.saturating_sub(passed * 3));
+                let believed = sentinels.believed().cloned();
+                if let Some(Verdict::Master { address, by, votes: stated }) = sentinels.verdict(now, down_since) {
+                    let may_leave = believed.is_none() || down_since.is_some_and(|since| now >= since + GONE_AFTER);
+                    prop_assert!(stated.given * 2 > count || may_leave, "a minority moves nobody");
                     let votes = |address: &Address| {
                         sentinels.sentinels.iter().filter(|s| s.master() == Some(address)).count()
                     };
                     prop_assert_eq!(sentinels.sentinels[by].master(), Some(&address));
+                    prop_assert_eq!(stated, Votes { given: votes(&address), of: count });
                     let refuted = &sentinels.refuted;
                     for other in (0..3).map(host).filter(|other| !refuted.contains(other)) {
                         prop_assert!(votes(&other) <= votes(&address) && !(refuted.contains(&address) && votes(&other) > 0));
