@@ -223,11 +223,17 @@ impl<V: Kept + Clone, S: BuildHasher> Cache<V, S> {
         }
     }
 
-    /// The value of a key holds more bytes by now.
+    /// The value of a key holds more bytes by now, for which others go, or it itself where it is too much for the cache.
     pub fn weigh(&mut self, key: &[u8]) {
-        if let Some(entry) = self.entries.peek_mut(&self.hash(key)) {
+        let hash = self.hash(key);
+        let Some(weighed) = self.entries.peek_mut(&hash).map(|entry| {
             entry.bytes.set(entry.value.bytes());
-        }
+            Rc::clone(&entry)
+        }) else {
+            return;
+        };
+        // Only what is put there makes room for itself; this is put in place of itself, and does not count as asked for.
+        let _ = self.entries.replace(hash, weighed, true);
     }
 
     /// A key has changed. (One of the same hash then goes with it.)
@@ -469,6 +475,39 @@ mod tests {
     }
 
     #[test]
+    fn values_that_grow_drive_out_others() {
+        let mut cache = Cache::new(Limits { size: 100_000, ..LIMITS });
+        let sizes: Vec<_> = (0..200).map(|_| Rc::new(Cell::new(100))).collect();
+        for (number, bytes) in (0..).zip(&sizes) {
+            let value = Value::Session(number, Rc::clone(bytes));
+            cache.insert(&key(number), value, &Origin::watched(), LONG, 0);
+        }
+        for round in 1..=16 {
+            for (number, bytes) in (0..).zip(&sizes) {
+                if cache.fresh(&key(number), 1).is_some() {
+                    bytes.set(round * 2_000);
+                    cache.weigh(&key(number));
+                    assert!(cache.size() <= 100_000, "{} in round {round}", cache.size());
+                }
+            }
+        }
+        assert!(cache.size() > 50_000, "{}", cache.size());
+    }
+
+    #[test]
+    fn what_outgrows_the_cache_is_not_kept() {
+        let mut cache = Cache::new(Limits { size: 100_000, ..LIMITS });
+        let bytes = Rc::new(Cell::new(100));
+        cache.insert(&key(1), Value::Session(1, Rc::clone(&bytes)), &Origin::watched(), LONG, 0);
+        cache.insert(&key(2), session(2), &Origin::watched(), LONG, 0);
+        bytes.set(200_000);
+        cache.weigh(&key(1));
+        assert_eq!((cache.fresh(&key(1), 1), cache.stale(&key(1), 1)), (None, None));
+        assert!(cache.fresh(&key(2), 1).is_some(), "the others stay");
+        cache.weigh(&key(1));
+    }
+
+    #[test]
     fn a_flood_of_strangers_does_not_drive_out_the_regulars() {
         let mut cache = Cache::new(Limits { size: 200_000, ..LIMITS });
         let origin = Origin::watched();
@@ -492,12 +531,20 @@ mod tests {
         #[test]
         fn it_never_holds_more_than_it_may(
             size in 0..20_000_usize,
-            sessions in proptest::collection::vec((0..50_u32, 0..3_000_usize), 1..200),
+            steps in proptest::collection::vec((0..50_u32, 0..3_000_usize, any::<bool>()), 1..200),
         ) {
             let mut cache = Cache::new(Limits { size, ..LIMITS });
             let origin = Origin::watched();
-            for (number, bytes) in sessions {
-                cache.insert(&key(number), Value::Session(number, Rc::new(Cell::new(bytes))), &origin, LONG, 0);
+            let mut sizes = std::collections::HashMap::new();
+            for (number, bytes, grows) in steps {
+                let known = sizes.entry(number).or_insert_with(|| Rc::new(Cell::new(0)));
+                if grows {
+                    known.set(known.get() + bytes);
+                    cache.weigh(&key(number));
+                } else {
+                    *known = Rc::new(Cell::new(bytes));
+                    cache.insert(&key(number), Value::Session(number, Rc::clone(known)), &origin, LONG, 0);
+                }
                 prop_assert!(cache.size() <= size as u64);
             }
         }

@@ -293,6 +293,25 @@ subtest 'more sessions than there is room for' => sub {
     cmp_ok($seen{MISS}, '>', 0, 'not all are kept') or diag explain \%seen;
 };
 
+# Each location keeps its own part of a session with it, of which much may become.
+subtest 'sessions that grow while they are kept' => sub {
+    plan skip_all => 'memory is checked otherwise' if $ENV{TEST_NGINX_USE_VALGRIND} || $ENV{ASAN_OPTIONS};
+    my $redis = start_redis();
+    my ($sessions, @locations) = (60, 1 .. 18);
+    my $list = join ',', (1) x 4000;
+    $redis->cmd('SET', key($_), qq({"user":"u$_","list":[$list]})) for 1 .. $sessions;
+    my $nginx = cached_nginx($redis, store => 'cache 8m;',
+        server => join('', map { "location = /$_ { session_redis_require /list; empty_gif; }\n" } @locations));
+    my $ask = sub ($location) {
+        my $result = many(port => $nginx->port, count => $sessions, request => sub ($i) { request("/$location", 1 + $i % $sessions) });
+        return $result->{codes}{200} // 0;
+    };
+    is($ask->(1), $sessions, 'read for one location');
+    my $before = $nginx->resident_kb;
+    is($ask->($_), $sessions, "and for number $_") for @locations;
+    cmp_ok($nginx->resident_kb - $before, '<', 8 * 1024, 'the cache holds what it may');
+};
+
 subtest 'reload' => sub {
     my $redis = start_redis();
     put_sessions($redis, 1, 1);

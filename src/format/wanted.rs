@@ -50,7 +50,7 @@ impl Wanted {
 
     /// What is wanted of the member `name`; one that is no text has the name that [`text`] makes of it.
     #[inline(always)]
-    pub(super) fn member(&self, name: &[u8]) -> &Self {
+    pub(crate) fn member(&self, name: &[u8]) -> &Self {
         match self {
             Self::Nothing | Self::All | Self::Described => self,
             Self::Some(members) if members.lengths & length(name) == 0 => &members.each,
@@ -59,7 +59,7 @@ impl Wanted {
     }
 
     /// How many members are wanted by their names: what a reader makes room for.
-    pub(super) fn names(&self) -> usize {
+    pub(crate) fn names(&self) -> usize {
         match self {
             Self::Nothing | Self::All | Self::Described => 0,
             Self::Some(members) => members.named.len(),
@@ -67,7 +67,7 @@ impl Wanted {
     }
 
     /// What is wanted of the element at `index`; like [`member`](Self::member), whatever the container is.
-    pub(super) fn element(&self, index: usize) -> &Self {
+    pub(crate) fn element(&self, index: usize) -> &Self {
         match self {
             Self::Nothing | Self::All | Self::Described => self,
             Self::Some(members) if index >= members.reach => &members.each,

@@ -175,8 +175,12 @@ impl Context {
         let found = result.as_ref().filter(|result| result.status == Status::Found)?;
         let (kept, by) = (found.kept.clone()?, Rc::clone(&found.plan));
         drop(result);
-        let excerpt = excerpt(&kept, &by, plan).ok().flatten()?;
-        Some(read(&excerpt))
+        let excerpt = excerpt(&kept, &by, plan).ok().flatten();
+        let answer = excerpt.map(|excerpt| read(&excerpt));
+        if let Some(found) = &*self.result.borrow() {
+            found.weigh();
+        }
+        answer
     }
 
     /// Whether the outcome at hand is that of a lookup by this plan.
@@ -230,6 +234,15 @@ impl LookedUp {
     pub(super) fn read(&self, plan: &Plan) -> Result<Option<Read<'_>>, Undecodable> {
         self.kept.as_ref().map_or(Ok(None), |kept| excerpt(kept, &self.plan, plan))
     }
+
+    /// What was read of the session for the first time is kept with it, and counts.
+    pub(super) fn weigh(&self) {
+        if self.kept.as_ref().is_some_and(|kept| kept.has_grown()) {
+            if let Some(cache) = self.plan.near_cache() {
+                cache.weigh(&self.key);
+            }
+        }
+    }
 }
 
 /// What a plan wants of a session that was looked up `by` a plan. `None`: it has ended, though it is stored.
@@ -240,6 +253,9 @@ fn excerpt<'k>(
 ) -> Result<Option<Read<'k>>, Undecodable> {
     let decode = |stored: &Stored| by.decoder.decode(stored, plan.wanted());
     let excerpt = kept.excerpt(plan.name(), decode)?;
+    if kept.is_growing() && plan.near_cache().is_some() {
+        excerpt.count(plan.wanted());
+    }
     Ok((!excerpt.session.is_over(time_of_day())).then_some(excerpt))
 }
 

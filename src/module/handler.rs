@@ -21,7 +21,6 @@ use super::context::{derive_key, Context, LookedUp, Progress};
 use super::identify::{has_cookie, hide_cookies, identify, Identified};
 use super::learn;
 use super::lookup::{Answer, Query, Ticket};
-use super::near_cache::NearCache;
 use super::plan::{Made, Plan, Reading, Required};
 use super::request::{Request, RETRY_AFTER};
 use super::store::Store;
@@ -292,7 +291,7 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
 
 /// What the near-cache says.
 fn recall(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Status> {
-    let cache = kept_by(plan)?;
+    let cache = plan.near_cache()?;
     let (mut answer, cached) = cache.fresh(context.key.borrow().as_ref()?)?;
     if let (Some(route), Outcome::Found(_)) = (&*context.route_key.borrow(), &answer.outcome) {
         answer.route = cache.route(route)?;
@@ -376,7 +375,9 @@ fn take_in(r: Request, context: &Context, plan: &Rc<Plan>, answer: &Answer) -> O
     result.status = match &answer.outcome {
         Outcome::Found(session) => {
             result.kept = Some(Rc::clone(session));
-            judge(store, &result, plan)
+            let status = judge(store, &result, plan);
+            result.weigh();
+            status
         }
         Outcome::Missing => Status::Missing,
         Outcome::WrongType => undecodable(store, &plan.decoder.shape),
@@ -407,7 +408,7 @@ fn stand_in(context: &Context, plan: &Plan) -> Option<Answer> {
     if plan.on_error != Some(OnError::Stale) {
         return None;
     }
-    let cache = kept_by(plan)?;
+    let cache = plan.near_cache()?;
     let mut answer = cache.stale(context.key.borrow().as_ref()?)?;
     let route = context.route_key.borrow();
     answer.route = route.as_ref().and_then(|key| cache.stale_route(key)).unwrap_or_default();
@@ -469,7 +470,6 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
         if injected == Some(None) {
             return INTERNAL;
         }
-        weigh(context, plan);
     }
     if plan.hide_cookie && hide_cookies(r, context, plan).is_none() {
         return INTERNAL;
@@ -477,24 +477,9 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
     DECLINED
 }
 
-/// What was read of a session for the first time is kept with it, and counts.
-fn weigh(context: &Context, plan: &Plan) {
-    let Some(cache) = kept_by(plan) else { return };
-    if let Some(LookedUp { key, kept: Some(session), .. }) = &*context.result.borrow() {
-        if session.has_grown() {
-            cache.weigh(key);
-        }
-    }
-}
-
-/// Where the sessions of a location are kept for further requests.
-fn kept_by(plan: &Plan) -> Option<&NearCache> {
-    plan.store.as_ref()?.client()?.cache()
-}
-
 /// Makes the headers, each from the session or from what its string stands for.
 fn inject(r: Request, context: &Context, plan: &Plan, excerpt: &Excerpt) -> Option<()> {
-    let kept = kept_by(plan).and(context.result.borrow().as_ref()?.kept.clone());
+    let kept = plan.near_cache().and(context.result.borrow().as_ref()?.kept.clone());
     let ready = kept.as_ref().map(|kept| kept.headers(excerpt, |it| plan.session_headers(it)));
     for (place, (reading, index)) in plan.headers.iter().enumerate() {
         let header = plan.header(*index)?;

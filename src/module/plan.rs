@@ -14,6 +14,7 @@ use super::conf::{
 };
 use super::destroy;
 use super::learn::Learns;
+use super::near_cache::NearCache;
 use super::request::Request;
 use super::store::Store;
 use super::template::{Template, Value};
@@ -247,6 +248,11 @@ impl Plan {
         Self::draw(cf, main, conf, core, origin, conf.is_used())
             .map(|plan| plan.map(Rc::new))
             .map_err(|mistake| mistake.report(cf))
+    }
+
+    /// Where the sessions of the location are kept for further requests.
+    pub(super) fn near_cache(&self) -> Option<&NearCache> {
+        self.store.as_ref()?.client()?.cache()
     }
 
     /// What a location without a plan lacks to have one.

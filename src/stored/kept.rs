@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::{Session, Stored};
 use crate::cache::allocated;
+use crate::format::Wanted;
 use crate::inject::Unsafe;
 
 /// A stored session, and the excerpts that were made of it.
@@ -33,6 +34,8 @@ pub struct Excerpt {
     pub session: Session,
     /// The headers that come of it, made once.
     headers: OnceCell<Headers>,
+    /// What the session holds on the heap, once that was counted.
+    heap: Cell<Option<usize>>,
 }
 
 /// An excerpt, in place or shared.
@@ -79,6 +82,11 @@ impl KeptSession {
             + others.iter().map(shared).sum::<usize>()
     }
 
+    /// Whether something was read of it since [`Self::has_grown`] was asked.
+    pub fn is_growing(&self) -> bool {
+        self.grown.get()
+    }
+
     /// Whether it holds more bytes than when this was asked last.
     pub fn has_grown(&self) -> bool {
         self.grown.take()
@@ -90,7 +98,7 @@ impl KeptSession {
         location: usize,
         read: impl FnOnce(&Stored) -> Result<Session, E>,
     ) -> Result<Read<'_>, E> {
-        let read = || Ok(Excerpt { session: read(&self.stored)?, headers: OnceCell::new() });
+        let read = || Ok(Excerpt::of(read(&self.stored)?));
         let excerpt = match self.first.get() {
             Some((of, excerpt)) if *of == location => excerpt,
             Some(_) => return self.other(location, read).map(Read::Shared),
@@ -146,6 +154,17 @@ impl Deref for Read<'_> {
 }
 
 impl Excerpt {
+    fn of(session: Session) -> Self {
+        Self { session, headers: OnceCell::new(), heap: Cell::new(None) }
+    }
+
+    /// Counts what it holds, this having been `wanted` of the session, if that was not done yet.
+    pub fn count(&self, wanted: &Wanted) {
+        if self.heap.get().is_none() {
+            self.heap.set(Some(heap_bytes(&self.session.value, wanted)));
+        }
+    }
+
     /// The bytes that it holds on the heap, itself not included.
     fn bytes(&self) -> usize {
         let headers = self.headers.get().map_or(0, |headers| {
@@ -154,7 +173,8 @@ impl Excerpt {
             places::<Header>(if headers.spilled() { headers.capacity() } else { 0 })
                 + spilled.map(|value| allocated(value.capacity())).sum::<usize>()
         });
-        heap_bytes(&self.session.value) + headers
+        let session = self.heap.get();
+        session.unwrap_or_else(|| heap_bytes(&self.session.value, &Wanted::All)) + headers
     }
 }
 
@@ -184,35 +204,45 @@ fn stored_bytes(stored: &Stored) -> usize {
     }
 }
 
-/// What a value holds on the heap, itself not included. Recursive, since a session's depth is bounded by its decoder.
-fn heap_bytes(value: &Value) -> usize {
+/// What a value holds on the heap, itself not included, where this was `wanted` of it. Recursive, since a session's depth is
+/// bounded by its decoder.
+fn heap_bytes(value: &Value, wanted: &Wanted) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 0,
+        // Kept as text, so that no digit is lost.
+        Value::Number(number) => allocated(number.as_str().len()),
+        Value::String(text) => places::<u8>(text.capacity()),
+        Value::Array(items) => {
+            let each = |(index, item)| heap_bytes(item, wanted.element(index));
+            places::<Value>(items.capacity()) + items.iter().enumerate().map(each).sum::<usize>()
+        }
+        Value::Object(members) => {
+            let each = |(name, value): (&String, &Value)| {
+                places::<u8>(name.capacity()) + heap_bytes(value, wanted.member(name.as_bytes()))
+            };
+            table_bytes(members.len(), wanted.names()) + members.iter().map(each).sum::<usize>()
+        }
+    }
+}
+
+/// What the tables of an object take that was made with room for `expected` members. One that has more by now has grown: it
+/// has room for as many entries as its table of hashes has.
+fn table_bytes(members: usize, expected: usize) -> usize {
     /// An entry of an object: its name, its value and its hash.
     const ENTRY: usize = size_of::<String>() + size_of::<Value>() + size_of::<usize>();
     /// A place in an object's table of hashes; a group of them stands at its end once more.
     const PLACE: usize = size_of::<usize>() + 1;
     const GROUP: usize = 16;
-    match value {
-        Value::Null | Value::Bool(_) => 0,
-        // Kept as text, so that no digit is lost.
-        Value::Number(number) => allocated(number.as_str().len()),
-        Value::String(text) => allocated(text.capacity()),
-        Value::Array(items) => {
-            allocated(items.capacity() * size_of::<Value>())
-                + items.iter().map(heap_bytes).sum::<usize>()
-        }
-        Value::Object(members) => {
-            let each =
-                |(name, value): (&String, &Value)| allocated(name.capacity()) + heap_bytes(value);
-            // At most seven of eight places are taken. An object that has grown has room for as many entries, one whose
-            // size was known, as most are, for no more than it has: what lies between is wrong for both, but for neither
-            // by much.
-            let places = (members.len() * 8).div_ceil(7).next_power_of_two().max(4);
-            let room = places - places.div_ceil(8);
-            allocated((2 * members.len() + room) / 3 * ENTRY)
-                + allocated(places * PLACE + GROUP)
-                + members.iter().map(each).sum::<usize>()
-        }
+    if members.max(expected) == 0 {
+        return 0;
     }
+    // At most seven of eight places are taken.
+    let places = (members.max(expected) * 8).div_ceil(7).next_power_of_two().max(4);
+    let entries = match members <= expected {
+        true => expected,
+        false => places - places.div_ceil(8),
+    };
+    allocated(entries * ENTRY) + allocated(places * PLACE + GROUP)
 }
 
 #[cfg(test)]
