@@ -17,6 +17,7 @@ pub mod endpoint;
 pub mod error;
 pub mod fetched;
 pub mod memcached;
+pub mod oversized;
 pub mod resp;
 pub mod role;
 pub mod sentinel;

@@ -23,6 +23,7 @@ use crate::policy::Status;
 use crate::route::assignment::Spoilt;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
+use crate::store::oversized::Oversized;
 
 /// Lives as long as the worker.
 pub(super) struct Client {
@@ -40,6 +41,7 @@ pub(super) struct Client {
     rest: OnceCell<Rest>,
     cache: Option<NearCache>,
     unreadable: Throttle,
+    oversized: RefCell<Oversized>,
     routes: Routes,
     seen: Seen,
 }
@@ -84,6 +86,7 @@ impl Client {
             rest: OnceCell::new(),
             cache: store.cache.map(NearCache::new),
             unreadable: Throttle::default(),
+            oversized: RefCell::default(),
             routes: Routes::default(),
             seen: Seen::default(),
         }));
@@ -153,6 +156,13 @@ impl Client {
             self.end(&lookup, failed(&Failure::QueueFull), None, None);
             return lookup;
         }
+        if let Query::Fetch { key, .. } = &lookup.query {
+            let oversized = self.oversized.borrow().bytes(key, now());
+            if let Some(bytes) = oversized {
+                self.end(&lookup, Outcome::TooLarge(bytes), None, None);
+                return lookup;
+            }
+        }
         let placed = match self.backend() {
             Some(backend) => backend.place(&lookup),
             None => Err(Failure::NoServer),
@@ -162,6 +172,16 @@ impl Client {
             Err(failure) => self.end(&lookup, failed(&failure), None, None),
         }
         lookup
+    }
+
+    /// A key holds this many bytes, more than is read of it.
+    pub(super) fn note_size(&self, key: &[u8], bytes: u64) {
+        self.oversized.borrow_mut().note(key, bytes, now());
+    }
+
+    /// Whether a key is known to hold so much that it is not asked for.
+    pub(super) fn is_oversized(&self, key: &[u8]) -> bool {
+        self.oversized.borrow().bytes(key, now()).is_some()
     }
 
     /// Extends the life of a key that this server has answered for; nobody waits for it.
@@ -238,6 +258,7 @@ impl Client {
             Query::Delete { keys } => {
                 for key in keys {
                     flights.remove(key);
+                    self.oversized.borrow_mut().forget(key);
                     if let Some(cache) = &self.cache {
                         cache.forget(key);
                     }

@@ -348,6 +348,9 @@ impl Cluster {
 
     /// A node has answered, or failed. `again`: it may be asked again.
     fn settle(&'static self, errand: Errand, given: Given, node: usize, again: bool) {
+        if let Fetched::TooLarge(bytes) = given.fetched {
+            self.client.note_size(errand.key(), bytes);
+        }
         match (errand, given.fetched) {
             (Errand::Touch { longer, .. }, Fetched::Failed(Failure::Server(error))) => {
                 self.touches.refused(self.log, &self.store, &self.name_of(node), &error, longer);

@@ -222,7 +222,8 @@ impl Connection {
         let mut slots = self.slots.borrow_mut();
         match &lookup.query {
             Query::Fetch { key, hash, ttl, route } => {
-                if let Some(route) = route {
+                let is_small = |route: &&Rc<[u8]>| !self.servers.client().is_oversized(route);
+                if let Some(route) = route.as_ref().filter(is_small) {
                     dialect.fetch(&mut output.commands, route, false);
                     slots.push_back(Slot::Route(Rc::clone(lookup)));
                 }

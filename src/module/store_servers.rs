@@ -305,8 +305,10 @@ impl StoreServers {
             || failure.is_retryable_on_other_server()
             || (*failure == Failure::Timeout && now() < lookup.deadline)
             || (failure.is_read_only() && lookup.query.writes());
-        let tries = lookup.tries.replace(lookup.tries.get() + 1);
-        let placed = match may && tries < self.limits.retry {
+        // A connection that was ended over what another asked for is nobody's try; its deadline holds all the same.
+        let is_try = *failure != Failure::LargeReply;
+        let tries = lookup.tries.replace(lookup.tries.get() + u32::from(is_try));
+        let placed = match may && (tries < self.limits.retry || !is_try) {
             true => self.place(lookup, failure, same),
             false => Err(failure.clone()),
         };

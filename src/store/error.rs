@@ -41,6 +41,8 @@ pub enum Failure {
     NoMaster,
     /// What was asked as a Sentinel is none.
     NoSentinel,
+    /// What another lookup asked for is so large that the connection was ended over it.
+    LargeReply,
     /// Every server that is not down has been tried.
     NoServer,
     /// What came is not RESP.
@@ -87,7 +89,7 @@ impl Failure {
     /// reused one: it may have been closed as idle while the command was under way.
     pub fn is_retryable_on_fresh_connection(&self) -> bool {
         match self {
-            Self::Broken(_) | Self::Closed => true,
+            Self::Broken(_) | Self::Closed | Self::LargeReply => true,
             Self::Tls(failure) => failure.is_break(),
             _ => false,
         }
@@ -119,6 +121,7 @@ impl Failure {
             | Self::Unresolved
             | Self::UsersUnknown => true,
             Self::Down
+            | Self::LargeReply
             | Self::NoMaster
             | Self::NoServer
             | Self::QueueFull
@@ -138,6 +141,7 @@ impl Failure {
             | Self::ConnectTimeout
             | Self::Handshake { .. }
             | Self::HungUp(_)
+            | Self::LargeReply
             | Self::Memcached(_)
             | Self::NoSentinel
             | Self::Protocol(_)
@@ -197,6 +201,7 @@ impl fmt::Display for Failure {
             Self::ConnectTimeout => f.write_str("connecting timed out"),
             Self::Down => f.write_str("store is down"),
             Self::Handshake { step, error } => write!(f, "server answered \"{error}\" to {step}"),
+            Self::LargeReply => f.write_str("connection ended over a reply that is too large"),
             Self::NoMaster => f.write_str("no Sentinel names its master"),
             Self::NoSentinel => f.write_str("server is not a Sentinel"),
             Self::NoServer => f.write_str("no live servers"),
@@ -230,13 +235,19 @@ impl std::error::Error for Failure {}
 
 impl From<ProtocolError> for Failure {
     fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
+        match error {
+            ProtocolError::Unread => Self::LargeReply,
+            error => Self::Protocol(error),
+        }
     }
 }
 
 impl From<MemcachedError> for Failure {
     fn from(error: MemcachedError) -> Self {
-        Self::Memcached(error)
+        match error {
+            MemcachedError::Unread => Self::LargeReply,
+            error => Self::Memcached(error),
+        }
     }
 }
 
@@ -309,6 +320,7 @@ mod tests {
             (Failure::ConnectTimeout, [n, y, y, y, n]),
             (Failure::Down, [n, n, n, n, n]),
             (Failure::HungUp(Step::Select), [n, y, y, y, n]),
+            (Failure::LargeReply, [y, n, n, y, n]),
             (Failure::Memcached(MemcachedError::Tail), [n, y, y, y, n]),
             (Failure::NoServer, [n, n, n, n, n]),
             (Failure::Protocol(ProtocolError::Number), [n, y, y, y, n]),

@@ -16,6 +16,9 @@ use redis::Value;
 use self::scan::Scan;
 use super::server_error::ServerError;
 
+/// Of a reply that is too large so many bytes are read over: what stands behind it waits no longer than for a new connection.
+pub const MOST_READ_OVER: u64 = 1 << 20;
+
 /// Reads the replies of one connection.
 #[derive(Debug)]
 pub struct Reader {
@@ -45,7 +48,8 @@ pub enum Reply<'b> {
     Status,
     /// A refusal.
     Error(ServerError),
-    /// A reply over its limit, of this many bytes: it was read over, and the connection goes on.
+    /// A reply over its limit, of this many bytes, or of more if it is not a string: it was read over, and the connection goes on.
+    /// One over [`MOST_READ_OVER`] is not: the connection ends with [`ProtocolError::Unread`].
     TooLarge(u64),
     /// Out of band data (RESP3): the answer to no command.
     Push(Value),
@@ -70,6 +74,8 @@ pub enum ProtocolError {
     PushSize,
     /// A reply over 512 MB.
     Size,
+    /// The rest of a reply that is far too large, on which no time is spent.
+    Unread,
     /// A reply that begins with this byte; typically the port speaks another protocol.
     Type(u8),
     /// A reply of the right form that the `redis` crate does not take: text that is not UTF-8, a boolean that is none.
@@ -151,6 +157,10 @@ impl Reader {
         let (part, rest) = input.split_at_checked(taken).unwrap_or((input, &[]));
         *input = rest;
         partial.keep(part, self.limits)?;
+        if partial.is_hopeless(self.limits) {
+            self.state = State::Broken(ProtocolError::Unread);
+            return Ok(Some(Reply::TooLarge(partial.scan.size())));
+        }
         if partial.scan.is_done() {
             return partial.finish(self.limits).map(Some);
         }
@@ -166,6 +176,11 @@ impl Partial {
             _ => limits.other.max(scan::LONGEST_LINE + LINE_FRAME),
         };
         self.scan.size() > limit as u64
+    }
+
+    /// Whether what is too large is not worth reading over.
+    fn is_hopeless(&self, limits: Limits) -> bool {
+        self.scan.size() > MOST_READ_OVER && self.is_too_large(limits)
     }
 
     /// Whether what is too large cannot be skipped: an invalidation would be lost.
@@ -327,6 +342,7 @@ impl fmt::Display for ProtocolError {
             Self::Number => f.write_str("invalid number"),
             Self::PushSize => f.write_str("out of band data is too large"),
             Self::Size => f.write_str("reply is over 512 MB"),
+            Self::Unread => f.write_str("reply is too large to be read over"),
             // ERROR and CLIENT_ERROR.
             Self::Type(byte @ (b'C' | b'E')) => {
                 write!(f, "it begins with \"{}\", is it a memcached server?", char::from(*byte))
@@ -570,10 +586,10 @@ mod tests {
     #[test]
     fn nothing_is_held_of_what_is_too_large() {
         let headers: [&[u8]; 5] = [
-            b"$536870912\r\n",
-            b"*100000000\r\n",
-            b"%80000000\r\n",
-            b"*2\r\n$536870000\r\n",
+            b"$1048576\r\n",
+            b"*300000\r\n",
+            b"%100000\r\n",
+            b"*2\r\n$1000000\r\n",
             b"*9\r\n$6000\r\n",
         ];
         for header in headers {
@@ -584,6 +600,24 @@ mod tests {
             };
             assert_eq!(partial.held.capacity(), 0, "{}", header.escape_ascii());
         }
+    }
+
+    #[test]
+    fn what_is_far_too_large_is_known_at_its_head() {
+        let heads: [(&[u8], u64); 5] = [
+            (b"$1048577\r\n", 1_048_577),
+            (b"$314572800\r\n", 314_572_800),
+            (b"*1000000\r\n", 3_000_009),
+            (b"%9000000\r\n", 54_000_009),
+            (b"*2\r\n$1\r\na\r\n$314572800\r\n", 314_572_822),
+        ];
+        for (head, size) in heads {
+            let (replies, end) = read(&[b":1\r\n", head, b":2\r\n"].concat());
+            assert_eq!(replies, [Reply::Int(1), Reply::TooLarge(size)], "{}", head.escape_ascii());
+            assert_eq!(end, Err(ProtocolError::Unread));
+        }
+        let mut reader = Reader::new(Limits { bulk: 2 << 20, other: 0 });
+        assert_eq!(reader.next(&mut b"$2097152\r\n".as_slice()), Ok(None), "within its limit");
     }
 
     #[test]

@@ -111,8 +111,8 @@ impl Link {
         read < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 
-    /// Sends commands and reads their `count` replies. After a failure the link is not to be used: a reply that comes
-    /// later must not be taken for another's.
+    /// Sends commands and reads their `count` replies, or those up to one that is too large to be read over. After that, and
+    /// after a failure, the link is not to be used: a reply that comes later must not be taken for another's.
     pub(super) fn exchange(
         &mut self,
         commands: &[u8],
@@ -121,10 +121,14 @@ impl Link {
     ) -> Result<Vec<Reply<'static>>, Failure> {
         self.write(commands)?;
         let mut replies = Vec::with_capacity(count);
-        self.read(deadline, &mut |reply| {
+        let read = self.read(deadline, &mut |reply| {
             replies.push(reply.into_owned());
             Ok(replies.len() == count)
-        })?;
+        });
+        match read {
+            Err(Failure::LargeReply) if !replies.is_empty() => {}
+            read => read?,
+        }
         self.used = true;
         Ok(replies)
     }

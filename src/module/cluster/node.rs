@@ -23,7 +23,7 @@ use crate::store::cluster::redirect::Redirect;
 use crate::store::cluster::slot::SLOTS;
 use crate::store::cluster::NodeAddress;
 use crate::store::error::Failure;
-use crate::store::resp::Reply;
+use crate::store::resp::{Reply, MOST_READ_OVER};
 use crate::store::server_error::{Code, ServerError};
 
 /// What a thread asks a cluster now. The crate makes and uses connections without knowing for whom.
@@ -59,7 +59,7 @@ pub(super) fn at_home<T>(home: &NodeAddress, run: impl FnOnce() -> T) -> T {
     during(Turn::new(home, None, Instant::now()), run).0
 }
 
-/// Asks for all these commands at once, at the client's home.
+/// Asks for all these commands at once, at the client's home. There are fewer replies where one ended the connection.
 pub(super) fn ask_all(
     client: &mut ClusterConnection<Node>,
     home: &NodeAddress,
@@ -223,9 +223,13 @@ impl Node {
     }
 }
 
-/// A server that says so closes the connection.
+/// Whether a connection ends with a reply: the server closes it, or we do since we do not read it over.
 fn closes(reply: &Reply) -> bool {
-    matches!(reply, Reply::Error(error) if Failure::Server(error.clone()).closes_connection())
+    match reply {
+        Reply::Error(error) => Failure::Server(error.clone()).closes_connection(),
+        Reply::TooLarge(bytes) => *bytes > MOST_READ_OVER,
+        _ => false,
+    }
 }
 
 /// An error that the client does not try again for: we decide that.

@@ -223,15 +223,22 @@ fn ask(home: &NodeAddress, terms: &Arc<Terms>, pool: &Pool, batch: &Batch) -> Ba
     let Ok(mut client) = pool.get_timeout(terms.timeout.max(Duration::from_millis(1))) else {
         return BatchReport::failed(batch.len(), home, &Failure::Timeout);
     };
-    let answer = ask_all(&mut client, home, terms, deadline, batch.bytes(), batch.commands());
-    let replies = match answer {
-        Ok((replies, _)) => replies,
-        Err((at, failure)) => return BatchReport::failed(batch.len(), &at, &failure),
-    };
+    let mut replies = Vec::new();
+    let mut failed = None;
+    while replies.len() < batch.commands() && failed.is_none() {
+        let (commands, count) = batch.commands_from(replies.len());
+        match ask_all(&mut client, home, terms, deadline, commands, count) {
+            Ok((more, _)) if !more.is_empty() => replies.extend(more),
+            Ok(_) => failed = Some((home.clone(), Failure::Unexpected)),
+            Err(why) => failed = Some(why),
+        }
+    }
 
     let mut report = BatchReport { moved: moved(&replies, home), ..BatchReport::default() };
+    let answered = replies.len();
     for (item, given) in batch.read(replies).into_iter().enumerate() {
         let given = match given {
+            _ if !batch.is_answered(item, answered) => report.not_answered(home, &failed),
             Some(given) => {
                 report.note(home, &given);
                 (given, None)
@@ -266,6 +273,17 @@ impl BatchReport {
         let mut report = Self { given, ..Self::default() };
         report.blame(node, failure);
         report
+    }
+
+    /// Of an item whose replies did not come, for a failure.
+    fn not_answered(
+        &mut self,
+        home: &NodeAddress,
+        failed: &Option<(NodeAddress, Failure)>,
+    ) -> (Given, Option<NodeAddress>) {
+        let why = failed.clone().unwrap_or((home.clone(), Failure::Unexpected));
+        self.blame(&why.0, &why.1);
+        (Given::failed(why.1), Some(why.0))
     }
 
     /// Of an item whose commands were asked for one by one.

@@ -148,8 +148,14 @@ impl Connection {
                 self.slots.borrow_mut().push_front(Slot::Route(lookup));
                 return Err(failure);
             }
-            fetched if lookup.is_carried_by(self) => *lookup.route.borrow_mut() = fetched.into(),
-            _ => {}
+            fetched => {
+                if let (Fetched::TooLarge(bytes), Some(route)) = (&fetched, lookup.query.route()) {
+                    self.servers.client().note_size(route, *bytes);
+                }
+                if lookup.is_carried_by(self) {
+                    *lookup.route.borrow_mut() = fetched.into();
+                }
+            }
         }
         Ok(())
     }
@@ -159,6 +165,9 @@ impl Connection {
             Query::Fetch { key, hash, .. } => reply.fetched(key, *hash),
             _ => return Err(Failure::Unexpected),
         };
+        if let Fetched::TooLarge(bytes) = fetched {
+            self.servers.client().note_size(lookup.query.key(), bytes);
+        }
         if lookup.is_done() {
             return self.late(&fetched);
         }
@@ -166,6 +175,8 @@ impl Connection {
         let with_life = self.expects_life_of(lookup);
         match fetched.into() {
             Outcome::Failed(failure) => return self.refused(lookup, failure),
+            // What stands behind it may not come any more.
+            outcome @ Outcome::TooLarge(_) => self.answer(lookup, outcome, None),
             outcome if with_life => *lookup.value.borrow_mut() = Some(outcome),
             outcome => self.answer(lookup, outcome, None),
         }

@@ -87,9 +87,16 @@ impl Batch {
         self.items.is_empty()
     }
 
-    /// All commands as they are sent.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// All commands but the first `done`, as they are sent, and their number.
+    pub fn commands_from(&self, done: usize) -> (&[u8], usize) {
+        let end = done.checked_sub(1).map_or(Some(0), |last| self.ends.get(last).copied());
+        let rest = end.and_then(|end| self.bytes.get(end..)).unwrap_or_default();
+        (rest, self.ends.len().saturating_sub(done))
+    }
+
+    /// Whether so many replies are enough for an item.
+    pub fn is_answered(&self, item: usize, replies: usize) -> bool {
+        self.items.get(item).is_some_and(|(_, end)| *end <= replies)
     }
 
     /// The number of commands, and so of replies.
@@ -200,8 +207,16 @@ mod tests {
             (Item::Touch { ms: 6, longer: false }, "f"),
         ]);
         let all = "GET a PTTL a GET b HGETALL c DEL d PEXPIRE e 5 GT PEXPIRE f 6";
-        assert_eq!(words(batch.bytes()), all);
+        assert_eq!(words(batch.commands_from(0).0), all);
         assert_eq!((batch.len(), batch.commands()), (6, 7));
+        let rest = |done| batch.commands_from(done);
+        assert_eq!((words(rest(5).0), rest(5).1), ("PEXPIRE e 5 GT PEXPIRE f 6".to_owned(), 2));
+        assert_eq!((rest(7), rest(8)), ((&b""[..], 0), (&b""[..], 0)));
+        let answered =
+            |replies| (0..7).map(|item| batch.is_answered(item, replies)).collect::<Vec<_>>();
+        assert_eq!(answered(0), [false; 7]);
+        assert_eq!(answered(2), [true, false, false, false, false, false, false]);
+        assert_eq!(answered(3), [true, true, false, false, false, false, false]);
         let of = |item| batch.commands_of(item).map(words).collect::<Vec<_>>();
         assert_eq!(of(0), ["GET a", "PTTL a"]);
         assert_eq!(of(1), ["GET b"]);
@@ -269,7 +284,7 @@ mod tests {
             }
             let parts: Vec<&[u8]> = (0..batch.len()).flat_map(|item| batch.commands_of(item)).collect();
             prop_assert_eq!(parts.len(), batch.commands());
-            prop_assert_eq!(parts.concat(), batch.bytes());
+            prop_assert_eq!(parts.concat(), batch.commands_from(0).0);
         }
 
         /// Every item gets its own value, whatever stands before it.

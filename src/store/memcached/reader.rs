@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::error;
+use crate::store::resp::MOST_READ_OVER;
 use crate::store::server_error::ServerError;
 
 /// The largest item that a server can be made to take (`-I`).
@@ -31,7 +32,8 @@ pub enum Reply<'b> {
         /// The value.
         value: Cow<'b, [u8]>,
     },
-    /// An item over its limit: it was read over, and the connection goes on.
+    /// An item over its limit: it was read over, and the connection goes on. One over [`MOST_READ_OVER`] is not: the connection
+    /// ends with [`ProtocolError::Unread`].
     TooLarge {
         /// Whose value it is.
         key: Cow<'b, [u8]>,
@@ -83,6 +85,8 @@ pub enum ProtocolError {
     Number,
     /// An item over 1 GB.
     Size,
+    /// The rest of an item that is far too large, on which no time is spent.
+    Unread,
     /// An item's value is not followed by its line end and `END`.
     Tail,
 }
@@ -160,6 +164,10 @@ impl Reader {
                         Line::Head(head) => Partial::new(head),
                     },
                 };
+                if parsed.is_too_large(largest) && parsed.length > MOST_READ_OVER {
+                    self.state = State::Broken(ProtocolError::Unread);
+                    return Ok(Some(parsed.finish(largest)));
+                }
                 self.state = State::Value(parsed);
                 return self.advance(input);
             }
@@ -372,6 +380,7 @@ impl fmt::Display for ProtocolError {
             Self::LongLine => f.write_str("line is too long"),
             Self::Number => f.write_str("invalid number"),
             Self::Size => f.write_str("item is over 1 GB"),
+            Self::Unread => f.write_str("item is too large to be read over"),
             Self::Tail => f.write_str("value is not followed by END"),
         }
     }
