@@ -1,7 +1,7 @@
 //! What is known of one request's session.
 
 use core::cell::{Cell, RefCell};
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::client::Client;
 use super::event::time_of_day;
 use super::held::Held;
+use super::identify::find;
 use super::lookup::{Query, Ticket};
 use super::plan::{KeyRule, Plan};
 use super::pool;
@@ -165,17 +166,18 @@ impl Context {
         }
     }
 
-    /// Hands on the decoded session as far as the plan wants it. None where none was found.
+    /// Hands on the session as the plan reads it. None where none was found, or another than the plan's.
     pub(super) fn with_session<T>(
         &self,
+        r: Request,
         plan: &Plan,
         read: impl FnOnce(&Excerpt) -> T,
     ) -> Option<T> {
-        let result = self.result.borrow();
-        let found = result.as_ref().filter(|result| result.status == Status::Found)?;
-        let (kept, by) = (found.kept.clone()?, Rc::clone(&found.plan));
-        drop(result);
-        let excerpt = excerpt(&kept, &by, plan).ok().flatten();
+        let kept = self.with_result(r, plan, |result| {
+            let may_be_read = result.status == Status::Found || result.plan.decoder != plan.decoder;
+            result.kept.clone().filter(|_| may_be_read)
+        })?;
+        let excerpt = excerpt(&kept, plan).ok().flatten();
         let answer = excerpt.map(|excerpt| read(&excerpt));
         if let Some(found) = &*self.result.borrow() {
             found.weigh();
@@ -183,14 +185,75 @@ impl Context {
         answer
     }
 
+    /// Hands on the outcome of the lookup where it is that of the plan's session: a subrequest, and until its own
+    /// lookup a request that was redirected, have the outcome of another location.
+    pub(super) fn with_result<T>(
+        &self,
+        r: Request,
+        plan: &Plan,
+        read: impl FnOnce(&LookedUp) -> Option<T>,
+    ) -> Option<T> {
+        let result = self.result.borrow();
+        let result = result.as_ref()?;
+        let is_own = result.is_of_store(plan) && self.key(r, plan).as_ref() == Some(&result.key);
+        is_own.then(|| read(result))?
+    }
+
+    /// The id that the request has by this plan.
+    pub(super) fn id(&self, r: Request, plan: &Plan) -> Option<SessionId> {
+        let followed = self.plan.borrow();
+        let followed = followed.as_ref()?;
+        match ptr::eq(&**followed, plan) || followed.finds_ids_as(plan) {
+            true => self.id.borrow().clone(),
+            false => find(r, plan),
+        }
+    }
+
+    /// The key of the session that the request has by this plan.
+    pub(super) fn key(&self, r: Request, plan: &Plan) -> Option<Rc<[u8]>> {
+        if self.follows(plan) {
+            return self.key.borrow().clone();
+        }
+        derive_key(r, plan, &self.id(r, plan)?)
+    }
+
+    /// The outcome, as the plan reads what was found.
+    pub(super) fn status(&self, r: Request, plan: &Plan) -> Status {
+        let status = self.status.get();
+        if self.follows(plan) {
+            return status;
+        }
+        match status {
+            Status::Off | Status::Pending => Status::Pending,
+            Status::None | Status::Invalid => {
+                let followed = self.plan.borrow();
+                let same = followed.as_ref().is_some_and(|followed| followed.finds_ids_as(plan));
+                if same {
+                    status
+                } else {
+                    Status::Pending
+                }
+            }
+            _ => {
+                let judged = self.with_result(r, plan, |result| {
+                    let status = result.judged(plan);
+                    result.weigh();
+                    Some(status)
+                });
+                judged.unwrap_or(Status::Pending)
+            }
+        }
+    }
+
+    /// Whether this plan was followed last.
+    fn follows(&self, plan: &Plan) -> bool {
+        self.plan.borrow().as_ref().is_some_and(|followed| ptr::eq(&**followed, plan))
+    }
+
     /// Whether the outcome at hand is that of a lookup by this plan.
     pub(super) fn is_answered(&self, plan: &Plan) -> bool {
         self.result.borrow().as_ref().is_some_and(|result| {
-            let same_store = match (&plan.store, &result.plan.store) {
-                (Some(store), Some(other)) => Rc::ptr_eq(store, other),
-                _ => false,
-            };
-            same_store
+            result.is_of_store(plan)
                 && Some(&result.key) == self.key.borrow().as_ref()
                 && (self.route_key.borrow().is_none()
                     || result.route_key == *self.route_key.borrow())
@@ -230,9 +293,26 @@ impl Context {
 }
 
 impl LookedUp {
-    /// What the plan wants of the session. `None`: it has ended, though it is stored.
+    fn is_of_store(&self, plan: &Plan) -> bool {
+        let stores = plan.store.as_ref().zip(self.plan.store.as_ref());
+        stores.is_some_and(|(store, other)| Rc::ptr_eq(store, other))
+    }
+
+    /// What the plan reads of the session. `None`: it has ended, though it is stored.
     pub(super) fn read(&self, plan: &Plan) -> Result<Option<Read<'_>>, Undecodable> {
-        self.kept.as_ref().map_or(Ok(None), |kept| excerpt(kept, &self.plan, plan))
+        self.kept.as_ref().map_or(Ok(None), |kept| excerpt(kept, plan))
+    }
+
+    /// The status by a plan that may read the session otherwise.
+    fn judged(&self, plan: &Plan) -> Status {
+        if self.kept.is_none() || self.plan.decoder == plan.decoder {
+            return self.status;
+        }
+        match self.read(plan) {
+            Ok(Some(_)) => Status::Found,
+            Ok(None) => Status::Missing,
+            Err(_) => Status::Undecodable,
+        }
     }
 
     /// What was read of the session for the first time is kept with it, and counts.
@@ -245,13 +325,9 @@ impl LookedUp {
     }
 }
 
-/// What a plan wants of a session that was looked up `by` a plan. `None`: it has ended, though it is stored.
-fn excerpt<'k>(
-    kept: &'k KeptSession,
-    by: &Plan,
-    plan: &Plan,
-) -> Result<Option<Read<'k>>, Undecodable> {
-    let decode = |stored: &Stored| by.decoder.decode(stored, plan.wanted());
+/// What a plan reads of a session, by its own decoder whoever has looked it up. `None`: it has ended, though it is stored.
+fn excerpt<'k>(kept: &'k KeptSession, plan: &Plan) -> Result<Option<Read<'k>>, Undecodable> {
+    let decode = |stored: &Stored| plan.decoder.decode(stored, plan.wanted());
     let excerpt = kept.excerpt(plan.name(), decode)?;
     if kept.is_growing() && plan.near_cache().is_some() {
         excerpt.count(plan.wanted());

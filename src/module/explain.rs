@@ -51,7 +51,7 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
     match derive_key(r, &plan, &id) {
         Some(key) => {
             *context.id.borrow_mut() = Some(id);
-            *context.route_key.borrow_mut() = learn::route_key(context, &plan);
+            *context.route_key.borrow_mut() = learn::route_key(r, context, &plan);
             ask(r, context, &plan, key)
         }
         None => {

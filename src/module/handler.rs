@@ -147,12 +147,12 @@ fn guard(r: Request, plan: &Rc<Plan>) -> ngx_int_t {
 fn judgement<'p>(r: Request, context: &Context, plan: &'p Plan) -> Decision<'p> {
     let decided = |session: Option<&serde_json::Value>| {
         let facts = Facts { r, plan, session };
-        decide(context.status.get(), plan.on_error, &plan.conditions, &facts)
+        decide(context.status(r, plan), plan.on_error, &plan.conditions, &facts)
     };
     // Only conditions look at the session.
     let by_session = match plan.conditions.is_empty() {
         true => None,
-        false => context.with_session(plan, |read| decided(Some(&read.session.value))),
+        false => context.with_session(r, plan, |read| decided(Some(&read.session.value))),
     };
     by_session.unwrap_or_else(|| decided(None))
 }
@@ -169,7 +169,7 @@ pub(super) unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_in
     let (left, server) =
         context.result.borrow().as_ref().map_or((None, None), |result| (result.ttl, result.server));
     let Some(left) = left.filter(|_| !context.touched.get()) else { return DECLINED };
-    let due = context.with_session(&plan, |read| extension.due(left, &read.session.value));
+    let due = context.with_session(r, &plan, |read| extension.due(left, &read.session.value));
     let may_pass = || matches!(judgement(r, context, &plan), Decision::Abstain | Decision::Admit);
     if let Some(life) = due.flatten().filter(|_| may_pass()) {
         context.touched.set(true);
@@ -275,7 +275,7 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
     if !has_key {
         return Some(Asked::Settled(Status::Invalid));
     }
-    *context.route_key.borrow_mut() = learn::route_key(context, plan);
+    *context.route_key.borrow_mut() = learn::route_key(r, context, plan);
     if context.is_answered(plan) {
         let status = context.result.borrow().as_ref().map_or(Status::Pending, |it| it.status);
         return Some(Asked::Settled(status));
@@ -466,7 +466,7 @@ fn settle(r: Request, context: &Context, plan: &Plan, status: Status) -> ngx_int
         return DECLINED;
     }
     if status == Status::Found {
-        let injected = context.with_session(plan, |excerpt| inject(r, context, plan, excerpt));
+        let injected = context.with_session(r, plan, |excerpt| inject(r, context, plan, excerpt));
         if injected == Some(None) {
             return INTERNAL;
         }

@@ -49,6 +49,19 @@ pub(super) fn identify(r: Request, plan: &Plan) -> Option<Identified> {
     Some(outcome)
 }
 
+/// The session id that `identify` would find, with nothing changed in the request.
+pub(super) fn find(r: Request, plan: &Plan) -> Option<SessionId> {
+    let mut found = None;
+    for_each_source(r, plan, |_, offered| {
+        let choice = plan.verifier.choose(offered.candidates.as_slice(), &offered.carried);
+        if let Choice::Valid { id, .. } = choice {
+            found = Some(id);
+        }
+        found.is_none()
+    })?;
+    found
+}
+
 /// What one source offers.
 pub(super) struct Offered<'a> {
     pub(super) candidates: Candidates<'a>,

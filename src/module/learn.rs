@@ -6,7 +6,7 @@ use std::rc::Rc;
 use nginx_sys::{ngx_event_t, ngx_exiting, ngx_log_t};
 
 use super::conf::{Learn, MainConf};
-use super::context::{derive_key, Context};
+use super::context::{derive_key, Context, LookedUp};
 use super::event::{time_of_day, Event};
 use super::handler;
 use super::lookup::{Query, Ticket};
@@ -146,9 +146,9 @@ pub(super) fn drained(r: Request) -> Option<Rc<Drained>> {
 }
 
 /// The key under which the request's session is assigned, where its location learns.
-pub(super) fn route_key(context: &Context, plan: &Plan) -> Option<Rc<[u8]>> {
+pub(super) fn route_key(r: Request, context: &Context, plan: &Plan) -> Option<Rc<[u8]>> {
     let learns = plan.learns()?;
-    context.id.borrow().as_ref().map(|id| learns.route_key(id))
+    context.id(r, plan).map(|id| learns.route_key(&id))
 }
 
 /// A response is about to be sent: writes what it teaches. A ticket: not before that is written.
@@ -163,7 +163,7 @@ pub(super) fn learn(r: Request) -> Option<Ticket> {
         Some(Cookie::Session(id)) if context.id.borrow().as_ref() != Some(&id) => {
             of_new(r, context, &plan, learns, id, server)?
         }
-        Some(Cookie::Session(_)) | None => of_known(context, learns, server)?,
+        Some(Cookie::Session(_)) | None => of_known(r, context, &plan, learns, server)?,
     };
     let first = write.lesson.first;
     // A session's requests that come at once renew its assignment once.
@@ -219,18 +219,38 @@ fn of_new(
 }
 
 /// The session of the request, if the store has it.
-fn of_known(context: &Context, learns: &Learns, server: &[u8]) -> Option<Write> {
-    let result = context.result.borrow();
-    let result = result.as_ref().filter(|_| context.status.get() == Status::Found)?;
-    let answered = Answered {
-        standing: &result.route,
-        server,
-        displaced: context.displaced.get(),
-        touched: context.touched.get(),
-        now: time_of_day() / 1000,
-    };
-    let lesson = answered.lesson()?;
-    Some(write(result.route_key.clone()?, Rc::clone(&result.key), lesson, learns))
+fn of_known(
+    r: Request,
+    context: &Context,
+    plan: &Plan,
+    learns: &Learns,
+    server: &[u8],
+) -> Option<Write> {
+    with_standing(r, context, plan, |result| {
+        let answered = Answered {
+            standing: &result.route,
+            server,
+            displaced: context.displaced.get(),
+            touched: context.touched.get(),
+            now: time_of_day() / 1000,
+        };
+        let lesson = answered.lesson()?;
+        Some(write(result.route_key.clone()?, Rc::clone(&result.key), lesson, learns))
+    })
+}
+
+/// Hands on the outcome where the plan's session was found, with what stands as its assignment for the plan.
+pub(super) fn with_standing<T>(
+    r: Request,
+    context: &Context,
+    plan: &Plan,
+    read: impl FnOnce(&LookedUp) -> Option<T>,
+) -> Option<T> {
+    let route = route_key(r, context, plan);
+    let is_found = context.status(r, plan) == Status::Found;
+    context.with_result(r, plan, |result| {
+        (is_found && result.route_key == route).then(|| read(result))?
+    })
 }
 
 fn write(route: Rc<[u8]>, session: Rc<[u8]>, lesson: Lesson, learns: &Learns) -> Write {

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::ffi::c_char;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::borrow::Cow;
 use std::rc::Rc;
 
@@ -36,6 +37,7 @@ use crate::value;
 
 /// A location's plan.
 pub(super) struct Plan {
+    number: usize,
     pub(super) store: Option<Rc<Store>>,
     pub(super) verifier: Verifier,
     pub(super) sources: Vec<IdSource>,
@@ -400,7 +402,9 @@ impl Plan {
             id: hide_cookie || matches!(route, Some(RouteRule::JvmRoute)),
             ttl: touch.is_some(),
         };
+        static DRAWN: AtomicUsize = AtomicUsize::new(0);
         let mut plan = Self {
+            number: DRAWN.fetch_add(1, Ordering::Relaxed),
             own_needs,
             used: Rc::clone(&main.used),
             store,
@@ -438,9 +442,15 @@ impl Plan {
         }
     }
 
-    /// A number that no other plan has.
+    /// A number that no other plan has, nor has had.
     pub(super) fn name(&self) -> usize {
-        core::ptr::from_ref(self).addr()
+        self.number
+    }
+
+    /// Whether a request has the same id by both.
+    pub(super) fn finds_ids_as(&self, other: &Self) -> bool {
+        let others = other.sources.iter().map(|id| &id.source);
+        self.sources.iter().map(|id| &id.source).eq(others) && self.verifier == other.verifier
     }
 
     /// Whether the store can have this key.

@@ -88,12 +88,14 @@ impl Used {
         for variable in referred {
             let name = variable.name.to_string();
             let Some(name) = name.strip_prefix(PREFIX) else { continue };
-            match VARIABLES.iter().find(|(known, ..)| *known == name).map(|(_, needs, _)| needs) {
-                Some(Needs::Id) => used.id = true,
-                Some(Needs::Session) => used.session = true,
-                Some(Needs::Ttl) => used.ttl = true,
-                Some(Needs::Json) => used.json = true,
-                Some(Needs::Nothing) | None => {}
+            let known = VARIABLES.iter().find(|(known, ..)| *known == name);
+            let Some((_, needs, _)) = known else { continue };
+            match needs {
+                Needs::Id => used.id = true,
+                Needs::Session => used.session = true,
+                Needs::Ttl => used.ttl = true,
+                Needs::Json => used.json = true,
+                Needs::Nothing => {}
             }
         }
         used
@@ -213,7 +215,9 @@ unsafe extern "C" fn get(
     // SAFETY: nginx calls getters with a live request.
     let r = unsafe { Request::from_raw(r) };
     let Some((name, needs, read)) = VARIABLES.get(data) else { return NGX_ERROR as ngx_int_t };
-    let (context, plan) = (Context::of(r), handler::plan(Context::subject(r)));
+    // A location that is off has what the client's request has.
+    let plan = handler::plan(r).or_else(|| handler::plan(r.main()));
+    let context = Context::of(r);
     let view = View { r, context, plan: plan.as_deref() };
     let text = read(&view);
     if text.is_none() && *needs != Needs::Nothing {
@@ -243,7 +247,7 @@ unsafe extern "C" fn get_set(
             let found = context.and_then(|context| {
                 let text =
                     |read: &Excerpt| Some(reading.text(r, Some(&read.session.value))?.into_owned());
-                context.with_session(plan, text)?
+                context.with_session(r, plan, text)?
             });
             text = found.or_else(|| set.default.clone()).map(String::into_bytes);
         }
@@ -297,24 +301,31 @@ impl<'a> View<'a> {
 
     fn status(&self) -> Status {
         match (self.context, self.plan) {
-            (Some(context), Some(_)) => context.status.get(),
+            (Some(context), Some(plan)) => context.status(self.r, plan),
             (_, None) => Status::Off,
             (None, Some(_)) => Status::Pending,
         }
     }
 
-    /// What is known of the session, where the module is on: after a redirect it may be off.
-    fn known(&self) -> Option<&'a Context> {
-        self.plan.and(self.context)
+    /// What is known of the request, where the module is on: after a redirect it may be off.
+    fn known(&self) -> Option<(&'a Context, &'a Plan)> {
+        self.context.zip(self.plan)
     }
 
     /// The id and what follows from it, where one was found.
     fn with_id<T>(&self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-        self.known()?.id.borrow().as_ref().map(|id| read(id.as_bytes()))
+        let (context, plan) = self.known()?;
+        context.id(self.r, plan).map(|id| read(id.as_bytes()))
     }
 
     fn with_result<T>(&self, read: impl FnOnce(&LookedUp) -> Option<T>) -> Option<T> {
-        self.known()?.result.borrow().as_ref().and_then(read)
+        let (context, plan) = self.known()?;
+        context.with_result(self.r, plan, read)
+    }
+
+    fn with_session<T>(&self, read: impl FnOnce(&Excerpt) -> Option<T>) -> Option<T> {
+        let (context, plan) = self.known()?;
+        context.with_session(self.r, plan, read)?
     }
 }
 
@@ -327,13 +338,12 @@ fn status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn cache_status<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.known()?.cached.get().map(|cached| Cow::Borrowed(cached.as_str().as_bytes()))
+    view.known()?.0.cached.get().map(|cached| Cow::Borrowed(cached.as_str().as_bytes()))
 }
 
 fn user<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let plan = view.plan?;
-    let user = plan.user.as_ref()?;
-    view.context?.with_session(plan, |read| user.text(&read.session.value).map(text))?
+    let user = view.plan?.user.as_ref()?;
+    view.with_session(|read| user.text(&read.session.value).map(text))
 }
 
 fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -347,7 +357,8 @@ fn id_hash<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn key<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.known()?.key.borrow().as_ref().map(|key| Cow::Owned(key.to_vec()))
+    let (context, plan) = view.known()?;
+    context.key(view.r, plan).map(|key| Cow::Owned(key.to_vec()))
 }
 
 fn digest<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -365,14 +376,14 @@ fn time<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 }
 
 fn json<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let json = |read: &Excerpt| serde_json::to_vec(&read.session.value).ok().map(Cow::Owned);
-    view.context?.with_session(view.plan?, json)?
+    view.with_session(|read| serde_json::to_vec(&read.session.value).ok().map(Cow::Owned))
 }
 
 fn raw<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    view.with_result(|result| match result.kept.as_ref().map(|kept| kept.stored()) {
-        Some(Stored::Text(raw)) if result.status == Status::Found => Some(Cow::Owned(raw.clone())),
-        _ => None,
+    view.with_session(|_| Some(()))?;
+    view.with_result(|result| match result.kept.as_ref()?.stored() {
+        Stored::Text(raw) => Some(Cow::Owned(raw.clone())),
+        Stored::Hash(_) => None,
     })
 }
 

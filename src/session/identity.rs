@@ -58,7 +58,8 @@ pub enum Choice<'a> {
 impl Identity {
     /// With the secrets that its scheme needs. Errors say what is wrong with one of them.
     pub fn verifier(self, secrets: Option<&Secrets>) -> Result<Verifier, ConfigError> {
-        Ok(Verifier { opener: self.scheme.opener(secrets)?, identity: self })
+        let opener = self.scheme.opener(secrets)?;
+        Ok(Verifier { opener, identity: self, secrets: secrets.cloned() })
     }
 }
 
@@ -67,6 +68,14 @@ impl Identity {
 pub struct Verifier {
     identity: Identity,
     opener: Box<dyn Open>,
+    secrets: Option<Secrets>,
+}
+
+/// Alike where they make the same ids of all values.
+impl PartialEq for Verifier {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity == other.identity && self.secrets == other.secrets
+    }
 }
 
 impl Verifier {

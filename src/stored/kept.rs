@@ -307,4 +307,40 @@ mod tests {
         let hash = KeptSession::new(Stored::Hash(vec![(b"a".to_vec(), vec![0; 700])]));
         assert!(hash.bytes() >= 700);
     }
+
+    /// Each of several locations reads what is stored by its own decoder, in whatever order they come.
+    #[test]
+    fn no_location_has_the_reading_of_another() {
+        use crate::format::{Pipeline, Wanted};
+        use crate::pointer::Pointer;
+        use crate::stored::{Decoder, Life, Shape};
+
+        let at = |pointer| Pointer::parse(pointer).unwrap();
+        let decoder = |format, life| Decoder {
+            shape: Shape::Text,
+            format: Pipeline::parse(&[format]).unwrap(),
+            life,
+        };
+        let decoders = [
+            decoder("json", Vec::new()),
+            decoder("json", vec![Life::Date { at: at("/cookie/expires") }]),
+            decoder("json", vec![Life::Millis { at: at("/_expire") }]),
+            decoder("php", Vec::new()),
+        ];
+        let over = r#"{"cookie":{"expires":"2001-01-01T00:00:00Z"},"_expire":9,"user":"admin"}"#;
+        for text in [over, "user|s:5:\"admin\";", "neither"] {
+            let stored = Stored::Text(text.as_bytes().to_vec());
+            let alone =
+                decoders.each_ref().map(|decoder| decoder.decode(&stored, &Wanted::All).ok());
+            for (first, then) in (0..16).map(|pair| (pair / 4, pair % 4)) {
+                let kept = KeptSession::new(stored.clone());
+                for location in [first, then, first, then] {
+                    let read = |stored: &Stored| decoders[location].decode(stored, &Wanted::All);
+                    let excerpt = kept.excerpt(location, read).ok();
+                    let session = excerpt.map(|excerpt| excerpt.session.clone());
+                    assert_eq!(session, alone[location], "{text}: {first}, then {then}");
+                }
+            }
+        }
+    }
 }
