@@ -202,7 +202,50 @@ accepted("the key $_", $cached->("$header\nproxy_cache_key $_;"))
 accepted('no cache for sessions', $cached->("$header\nproxy_no_cache \$session_redis_no_cache;\nproxy_cache_bypass \$cookie_nocache \$session_redis_no_cache;"));
 warned('a bypass that does not keep from storing', $doubt, $cached->("$header\nproxy_cache_bypass \$session_redis_no_cache;"));
 warned('bypass and no cache by other things', $doubt, $cached->("$header\nproxy_cache_bypass \$http_pragma;\nproxy_no_cache \$http_pragma;"));
-accepted('a cache where nothing is injected', $cached->('session_redis_require /a;'));
+my $depends = sub { my ($on, $module) = (@_, 'proxy'); return $doubt =~ s/session_redis_set_header X-User-Id/$on/r =~ s/proxy_/${module}_/gr };
+for my $look (['session_redis_set $uid /user_id;', 'session_redis_set $uid'], ['session_redis_require /a;', 'session_redis_require'],
+    ['session_redis_route /node;', 'session_redis_route'], ['session_redis_route jvmroute;', 'session_redis_route jvmroute'],
+    ['session_redis_route learn;', 'session_redis_route learn'], ['session_redis_touch 30m;', 'session_redis_touch']) {
+    warned("a cache beside $look->[1]", $depends->($look->[1]), $cached->("$look->[0] #!"));
+    accepted("a cache by session beside $look->[1]", $cached->("$look->[0]\nproxy_cache_key \$uri\$session_redis_id_hash;"));
+    accepted("no cache for sessions beside $look->[1]", $cached->("$look->[0]\nproxy_no_cache \$session_redis_no_cache;\nproxy_cache_bypass \$session_redis_no_cache;"));
+}
+warned('a cache beside a variable', $depends->('$session_redis_user'), http => $cache,
+    server => "session_redis redis://127.0.0.1; #!\nsession_redis_cookie sid;\nsession_redis_key x:\$session_redis_id;\nsession_redis_format json;\nlocation /x {\nproxy_cache c;\nproxy_set_header X-User-Id \$session_redis_user;\n$backend\n}");
+accepted('a cache where the session is off', $cached->("session_redis off;\nproxy_cache_valid 1m;"));
+accepted('a cache that is off here', http => $cache, server => "${on}proxy_cache c;\nlocation /x {\nproxy_cache off;\nsession_redis_require /a;\n$backend\n}");
+accepted('a cache where nothing looks at the session', http => $cache, server => "${on}location /x {\nproxy_cache c;\n$backend\n}");
+accepted('a cache where the cookie is hidden only', http => $cache, server => "${on}location /x {\nproxy_cache c;\nsession_redis_hide_cookie on;\n$backend\n}");
+accepted('a cache above a location that answers itself', http => $cache, server => "${on}proxy_cache c;\nsession_redis_require /a;\nlocation /x {\nempty_gif;\n}");
+warned('a cache where the address holds variables', $depends->('session_redis_require'), http => $cache,
+    server => "${on}location /x {\nproxy_cache c;\nsession_redis_require /a; #!\nset \$a 127.0.0.1:1;\nproxy_pass http://\$a;\n}");
+warned("the key $_ does not tell sessions apart", $doubt, $cached->("$header\nproxy_cache_key $_;"))
+    for '$uri$remote_addr', '$uri$session_redis_ttl', '$uri$session_redis_route', '$uri$request_method$ssl_protocol$remote_user', '$uri$session_redis_server';
+warned('a variable of another location in the key', $doubt, http => $cache,
+    server => "${on}location /x {\nproxy_cache c;\n$header\nproxy_cache_key \$uri\$uid;\n$backend\n}\nlocation /y {\nsession_redis_set \$uid /a;\n}");
+accepted('its own variable in the key', $cached->("session_redis_set \$uid /a;\nproxy_cache_key \$uri\$uid;"));
+accepted('an id in the address, which is in the default key', $cached->("session_redis_id arg:sid;\nsession_redis_require /a;"));
+warned('a second cookie that is not in the key', $doubt, $cached->("session_redis_cookie a b;\n$header\nproxy_cache_key \$uri\$cookie_a;"));
+accepted('all cookies in the key', $cached->("session_redis_cookie a b;\n$header\nproxy_cache_key \$uri\$cookie_a\$cookie_b;"));
+warned('a cookie that leaves a visitor to the application, not in the key',
+    '"proxy_cache_key" in "/x" names no cookie of "unless_cookie=", but responses depend on "session_redis_require"; '
+    . 'add that cookie to it, or $session_redis_no_cache to "proxy_no_cache" and "proxy_cache_bypass"',
+    $cached->("session_redis_require /a unless_cookie=remember_*; #!\nproxy_cache_key \$uri\$session_redis_id_hash;"));
+accepted('a cookie that leaves a visitor to the application, in the key',
+    $cached->("session_redis_require /a unless_cookie=remember_*;\nproxy_cache_key \$uri\$session_redis_id_hash\$cookie_remember_me;"));
+for my $module (qw(fastcgi uwsgi scgi)) {
+    my $in = sub { (http => "${module}_cache_path $module keys_zone=c:1m;", server => "${on}location /x {\n${module}_cache c;\n$_[0]\n${module}_pass 127.0.0.1:1;\n}") };
+    warned("a cache of $module", $depends->('session_redis_set $uid', $module), $in->("session_redis_set \$uid /a; #!\n${module}_cache_key \$uri;"));
+    accepted("a cache of $module by session", $in->("session_redis_set \$uid /a;\n${module}_cache_key \$uri\$session_redis_id_hash;"));
+    accepted("a cache of $module for nobody", $in->("session_redis_set \$uid /a;\n${module}_cache_key \$uri;\n${module}_no_cache \$session_redis_no_cache;\n${module}_cache_bypass \$session_redis_no_cache;"));
+}
+
+# Copies on disk.
+my $copied = '"proxy_store" in "/x" names no session variable, but responses depend on "session_redis_require"; '
+    . 'add $session_redis_id_hash to its path, or write "proxy_store off"';
+warned("proxy_store $_", $copied, $in_x->("session_redis_require /a; #!\nproxy_store $_;\n$backend")) for 'on', '/var/www$uri', '"/var/www/${host}_$request_uri"';
+accepted("proxy_store $_", $in_x->("session_redis_require /a;\nproxy_store $_;\n$backend")) for 'off', '/var/www/$session_redis_id_hash$uri';
+accepted('proxy_store where nothing looks at the session', $in_x->("proxy_store on;\n$backend"));
 accepted('headers where nothing is cached', $in_x->("$header\nproxy_cache_key \$uri;\n$backend"));
 
 # Sees whether nginx was built with a module.

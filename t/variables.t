@@ -179,7 +179,7 @@ Cookie: sid=**********************
 'V-status: <invalid>
 V-user: <>
 V-id: <>
-V-id_hash: <>
+V-id_hash: <[0-9a-f]{16}>
 V-key: <>
 V-ttl: <>
 V-time: <>
@@ -187,7 +187,7 @@ V-json: <>
 V-raw: <>
 V-server: <>
 V-return_to: <%2F>
-V-no_cache: <>
+V-no_cache: <1>
 '
 --- lookups: 0
 
@@ -212,7 +212,7 @@ V-json: <>
 V-raw: <>
 V-server: <127.0.0.1:\\d+>
 V-return_to: <%2F>
-V-no_cache: <>
+V-no_cache: <1>
 " } [missing => 'nobody'], [undecodable => 'broken']]
 --- lookups eval
 [1, 1]
@@ -235,7 +235,7 @@ V-key: <s:alice-0123456789ab>
 V-ttl: <>
 .*V-json: <>
 V-raw: <>
-.*V-no_cache: <>
+.*V-no_cache: <1>
 '
 
 
@@ -309,19 +309,22 @@ Cookie: sid=forever-0123456789ab
 
 
 
-=== TEST 10: no_cache is 1 only where something was injected
+=== TEST 10: no_cache is 1 wherever a session was looked for
 --- config
     $TEST_NGINX_SESSION
     proxy_set_header X-V "<$session_redis_no_cache>";
     location /a { session_redis_set_header X-User-Id @user; $TEST_NGINX_PASS }
     location /b { session_redis_set_header X-User-Id /absent; $TEST_NGINX_PASS }
     location /c { session_redis_require @user; $TEST_NGINX_PASS }
+    location /e { session_redis_require @user; try_files /none /f; }
+    location /f { session_redis off; $TEST_NGINX_PASS }
+    location /g { set $early $session_redis_no_cache; session_redis_require @user unless_cookie=me; proxy_set_header X-V "<$early$session_redis_no_cache>"; $TEST_NGINX_PASS }
 --- request eval
-["GET /a", "GET /b", "GET /c", "GET /a"]
+["GET /a", "GET /b", "GET /c", "GET /e", "GET /f", "GET /a", "GET /a", "GET /a", "GET /g", "GET /g"]
 --- more_headers eval
-[($::alice) x 3, '']
+[($::alice) x 5, '', 'Cookie: sid=short', 'Cookie: sid=nobody-0123456789ab', $::alice, 'Cookie: me=1']
 --- response_body_like eval
-['<1>', '<>', '<>', '<>']
+['<1>', '<1>', '<1>', '<1>', '<>', '<>', '<1>', '<1>', '<11>', '<11>']
 
 
 
@@ -362,7 +365,7 @@ Cookie: sid=forever-0123456789ab
     location /e { try_files /none /b; }
     location /f { session_redis_set $v "user $session_redis_user" nobody; $TEST_NGINX_PASS }
 --- request eval
-["GET /a", "GET /b", "GET /c", "GET /d", "GET /e", "GET /a", "GET /f", "GET /f"]
+["GET /a", "GET /b", "GET /c", "GET /e", "GET /a", "GET /f", "GET /f"]
 --- more_headers eval
 [($::alice) x 5, '', $::alice, '']
 --- response_body_like eval

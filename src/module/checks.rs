@@ -6,6 +6,8 @@ mod limits;
 mod passing;
 pub(super) mod private;
 mod rewrite;
+#[cfg(all(nginx_private_known, ngx_feature = "http_cache"))]
+mod shared;
 mod sticky;
 
 use core::ffi::c_void;
@@ -91,7 +93,10 @@ fn check(
     if plan.store.is_some() && !plan.early {
         limits::check(cf, main, location, plan, conf.place())?;
     }
-    Ok(Passing { cf, main, location, plan }.doubts())
+    let mut doubts = Passing { cf, location, plan }.doubts();
+    #[cfg(all(nginx_private_known, ngx_feature = "http_cache"))]
+    doubts.extend(shared::find(cf, main, location, conf, plan));
+    Ok(doubts)
 }
 
 /// Whether a variable has its value from the session here, be it as a header that we set.

@@ -53,6 +53,8 @@ pub(super) struct Context {
     pub(super) result: RefCell<Option<LookedUp>>,
     /// The peer may send the headers that we would set.
     pub(super) trusted: Cell<bool>,
+    /// The client's request, or one of its subrequests, names a visitor: in some location that looked it had an id, good or bad, or was to be remembered.
+    pub(super) named: Cell<bool>,
     /// The headers that were set, which hold in this location only.
     pub(super) injected: RefCell<SmallVec<[Header; 2]>>,
     /// The `Cookie` headers of a request some of whose cookies were hidden from this location's backend.
@@ -101,6 +103,7 @@ impl Context {
             lookup: RefCell::new(None),
             result: RefCell::new(None),
             trusted: Cell::new(false),
+            named: Cell::new(false),
             injected: RefCell::default(),
             hidden: RefCell::new(None),
             refusal: RefCell::default(),

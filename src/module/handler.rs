@@ -258,7 +258,11 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
     if is_free(&plan.conditions, &Facts { r, plan, session: None }) {
         return Some(Asked::Settled(Status::None));
     }
-    match identify(r, plan)? {
+    let identified = identify(r, plan)?;
+    if !matches!(identified, Identified::None) || is_remembered(r, plan) {
+        Context::create(r.main())?.named.set(true);
+    }
+    match identified {
         Identified::None => return Some(Asked::Settled(Status::None)),
         Identified::Invalid(reason) => {
             ngx_log_error!(NGX_LOG_INFO, r.log(), "session id refused: {reason}");
@@ -287,6 +291,12 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
     look_up(context, plan)?;
     context.progress.set(Progress::Waiting);
     Some(Asked::Waiting)
+}
+
+/// Whether a requirement would leave the visitor to the application, for a cookie.
+fn is_remembered(r: Request, plan: &Plan) -> bool {
+    let mut patterns = plan.conditions.iter().filter_map(|it| it.unless_cookie.as_ref());
+    patterns.any(|pattern| has_cookie(r, |name| pattern.matches(name)))
 }
 
 /// What the near-cache says.

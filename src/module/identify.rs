@@ -62,6 +62,19 @@ pub(super) fn find(r: Request, plan: &Plan) -> Option<SessionId> {
     found
 }
 
+/// Everything that the request gives as its session id, good or bad. None where that is nothing.
+pub(super) fn given(r: Request, plan: &Plan) -> Option<Vec<u8>> {
+    let mut given = Vec::new();
+    for_each_source(r, plan, |_, offered| {
+        for value in offered.candidates.as_slice() {
+            given.extend_from_slice(value);
+            given.push(0);
+        }
+        true
+    })?;
+    Some(given).filter(|given| !given.is_empty())
+}
+
 /// What one source offers.
 pub(super) struct Offered<'a> {
     pub(super) candidates: Candidates<'a>,

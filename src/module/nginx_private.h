@@ -53,6 +53,17 @@ typedef struct {
 } session_redis_nginx_sticky_t;
 
 
+/*
+ * The address with variables that a location passes to, in all of these modules: behind "proxy_set_header",
+ * "fastcgi_catch_stderr", "uwsgi_param", "scgi_param".
+ */
+
+typedef struct {
+    ngx_array_t               *before;
+    ngx_array_t               *lengths;
+} session_redis_passing_t;
+
+
 #if (NGX_HTTP_CACHE)
 
 /*
@@ -69,5 +80,26 @@ typedef struct {
     ngx_flag_t                 redirect;
     ngx_uint_t                 http_version;
 } session_redis_proxy_t;
+
+/* ngx_http_fastcgi_module.c, from "fastcgi_catch_stderr" to "fastcgi_keep_conn". */
+
+typedef struct {
+    ngx_array_t               *catch_stderr;
+    ngx_array_t               *lengths;
+    ngx_array_t               *values;
+    ngx_flag_t                 keep_conn;
+    ngx_http_complex_value_t   cache_key;
+} session_redis_fastcgi_t;
+
+
+/* ngx_http_uwsgi_module.c, from "uwsgi_param" to "uwsgi_string"; ngx_http_scgi_module.c, from "scgi_param". */
+
+typedef struct {
+    ngx_array_t               *params_source;
+    ngx_array_t               *lengths;
+    ngx_array_t               *values;
+    ngx_http_complex_value_t   cache_key;
+    ngx_str_t                  string;
+} session_redis_uwsgi_t;
 
 #endif

@@ -13,8 +13,9 @@ use ngx::ngx_log_error;
 
 use super::bits::variable_value;
 use super::conf::{MainConf, SetVariable};
-use super::context::{Context, LookedUp};
+use super::context::{Context, LookedUp, Progress};
 use super::handler;
+use super::identify::given;
 use super::plan::Plan;
 use super::request::Request;
 use super::route::route_of;
@@ -69,6 +70,8 @@ pub(super) struct Used {
     session: bool,
     pub(super) ttl: bool,
     pub(super) json: bool,
+    /// One of these variables, for messages.
+    pub(super) first: Option<&'static str>,
 }
 
 impl Used {
@@ -89,14 +92,15 @@ impl Used {
             let name = variable.name.to_string();
             let Some(name) = name.strip_prefix(PREFIX) else { continue };
             let known = VARIABLES.iter().find(|(known, ..)| *known == name);
-            let Some((_, needs, _)) = known else { continue };
+            let Some((name, needs, _)) = known else { continue };
             match needs {
                 Needs::Id => used.id = true,
                 Needs::Session => used.session = true,
                 Needs::Ttl => used.ttl = true,
                 Needs::Json => used.json = true,
-                Needs::Nothing => {}
+                Needs::Nothing => continue,
             }
+            used.first.get_or_insert(name);
         }
         used
     }
@@ -318,6 +322,13 @@ impl<'a> View<'a> {
         context.id(self.r, plan).map(|id| read(id.as_bytes()))
     }
 
+    /// Whether the request says who the user is, by a header that only the module may set.
+    fn is_told(&self) -> bool {
+        SessionRedis::main_conf(self.r.raw()).is_some_and(|main| {
+            self.r.headers().any(|header| main.stripped.contains(header.name()))
+        })
+    }
+
     fn with_result<T>(&self, read: impl FnOnce(&LookedUp) -> Option<T>) -> Option<T> {
         let (context, plan) = self.known()?;
         context.with_result(self.r, plan, read)
@@ -353,7 +364,10 @@ fn id<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
 fn id_hash<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     let main = SessionRedis::main_conf(view.r.raw())?;
     let hash = main.hash_key.value()?;
-    view.with_id(|id| text(hash.of(id)))
+    let known = view.with_id(|id| text(hash.of(id)));
+    // Nor are those whose ids were refused one visitor.
+    let is_refused = known.is_none() && view.status() == Status::Invalid;
+    known.or_else(|| Some(text(hash.of(&given(view.r, view.plan?).filter(|_| is_refused)?))))
 }
 
 fn key<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
@@ -402,9 +416,15 @@ fn back<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
     Some(text(return_to(view.r.main().original_uri())))
 }
 
+/// Whether the response may be for one visitor only, as it may be where that is not known yet.
 fn no_cache<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {
-    let injected = view.context.is_some_and(|context| !context.injected.borrow().is_empty());
-    Some(Cow::Borrowed(if injected { b"1" } else { b"" }))
+    let of_client = Context::of(view.r.main());
+    let is_named = of_client.is_some_and(|context| context.named.get());
+    let is_told = || of_client.is_some_and(|context| context.trusted.get()) && view.is_told();
+    let is_settled = || view.context.is_some_and(|it| it.progress.get() == Progress::Settled);
+    let looks = view.plan.is_some_and(|plan| plan.needs().id);
+    let personal = is_named || looks && !is_settled() || is_told();
+    Some(Cow::Borrowed(if personal { b"1" } else { b"" }))
 }
 
 fn request_uri<'a>(view: &View<'a>) -> Option<Cow<'a, [u8]>> {

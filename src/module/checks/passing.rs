@@ -8,7 +8,7 @@ use nginx_sys::{
 };
 
 use super::{private, Finding, Location};
-use crate::module::conf::{MainConf, SetHeader};
+use crate::module::conf::SetHeader;
 use crate::module::plan::Plan;
 
 /// The modules that pass requests on, the directives by which they set headers, and whether these name
@@ -24,7 +24,6 @@ const MODULES: [(&str, &str, bool); 5] = [
 /// A location that may pass requests on.
 pub(super) struct Passing<'a> {
     pub(super) cf: *mut ngx_conf_t,
-    pub(super) main: &'a MainConf,
     pub(super) location: &'a Location,
     pub(super) plan: &'a Plan,
 }
@@ -36,9 +35,7 @@ impl Passing<'_> {
         if self.plan.headers.is_empty() || !handled {
             return Vec::new();
         }
-        let mut doubts = self.overridden();
-        doubts.extend(self.shared_cache());
-        doubts
+        self.overridden()
     }
 
     /// Headers that the passing module sets itself: its own win.
@@ -136,135 +133,4 @@ fn is_cgi_name(param: &str, header: &str) -> bool {
     };
     let name = param.strip_prefix("HTTP_").unwrap_or_default();
     !name.is_empty() && name.bytes().eq(header.bytes().map(spelled))
-}
-
-#[cfg(all(nginx_private_known, ngx_feature = "http_cache"))]
-mod cache {
-    use core::mem::offset_of;
-
-    use nginx_sys::{ngx_array_t, ngx_http_complex_value_t};
-
-    use super::*;
-    use crate::module::bits::http_upstream_conf as upstream_conf;
-    use crate::module::checks::of_session;
-    use crate::module::checks::private::session_redis_proxy_t as Proxy;
-    use crate::module::template::indices;
-    use crate::session::source::Source;
-
-    impl Passing<'_> {
-        /// Responses that depend on the session, kept for everyone.
-        pub(super) fn shared_cache(&self) -> Option<Finding> {
-            let header = self.headers().next()?;
-            let proxy = private::module(self.cf, "ngx_http_proxy_module")?;
-            let conf = self.location.conf(proxy)?;
-            // SAFETY: the structure begins with this one.
-            let upstream = unsafe { &*conf.cast::<ngx_http_upstream_conf_t>() };
-            // SAFETY: lists of predicates are arrays of complex values.
-            let apart = unsafe {
-                self.by_session(upstream.no_cache) && self.by_session(upstream.cache_bypass)
-            };
-            if upstream_conf::CACHE.get(upstream) != 1 || upstream.upstream.is_null() || apart {
-                return None;
-            }
-            if self.names(cache_key(proxy, conf)?).iter().any(|name| self.may_tell_apart(name)) {
-                return None;
-            }
-            Some(Finding {
-                place: header.place.clone(),
-                message: format!(
-                    "\"proxy_cache_key\" in {} names no session variable, but responses depend on \
-                     \"session_redis_set_header {}\"; add $session_redis_id_hash to it, or \
-                     $session_redis_no_cache to \"proxy_no_cache\" and \"proxy_cache_bypass\"",
-                    self.location,
-                    header.name.as_str()
-                ),
-            })
-        }
-
-        fn names(&self, value: &ngx_http_complex_value_t) -> Vec<String> {
-            indices(value).filter_map(|index| private::variable(self.cf, index)).collect()
-        }
-
-        /// # Safety
-        /// `predicates` must be null, -1, or an array of complex values.
-        unsafe fn by_session(&self, predicates: *const ngx_array_t) -> bool {
-            // SAFETY: the caller vouches for the array.
-            let values = unsafe {
-                private::list::<ngx_http_complex_value_t>((&raw const predicates).cast(), 0)
-            };
-            let names = values.iter().flat_map(|value| self.names(value));
-            names
-                .into_iter()
-                .any(|name| name == "session_redis_no_cache" || self.may_tell_apart(&name))
-        }
-
-        /// Whether a variable's value may differ between sessions. What others define, "map" for instance,
-        /// is given the benefit of the doubt.
-        fn may_tell_apart(&self, name: &str) -> bool {
-            let cookie = |source: &Source| match source {
-                Source::Cookie(cookie) => name
-                    .strip_prefix("cookie_")
-                    .is_some_and(|name| name.eq_ignore_ascii_case(cookie)),
-                _ => false,
-            };
-            of_session(self.main, self.plan, name)
-                || name == "http_cookie"
-                || self.plan.sources.iter().any(|source| cookie(&source.source))
-                || !is_plain(name)
-        }
-    }
-
-    /// Whether it is one of nginx's own variables that say nothing of a session.
-    fn is_plain(name: &str) -> bool {
-        const PLAIN: [&str; 24] = [
-            "scheme",
-            "host",
-            "proxy_host",
-            "proxy_port",
-            "request_uri",
-            "uri",
-            "document_uri",
-            "args",
-            "query_string",
-            "is_args",
-            "request_method",
-            "request",
-            "server_name",
-            "server_port",
-            "server_addr",
-            "server_protocol",
-            "https",
-            "slice_range",
-            "request_filename",
-            "document_root",
-            "realpath_root",
-            "content_type",
-            "hostname",
-            "request_body",
-        ];
-        const PREFIXES: [&str; 3] = ["arg_", "http_", "cookie_"];
-        PLAIN.contains(&name)
-            || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            || name.starts_with("session_redis_")
-    }
-
-    /// The key as it was compiled; without one, nginx's default names no variable of ours.
-    fn cache_key(
-        proxy: &ngx_module_t,
-        conf: *const c_void,
-    ) -> Option<&'static ngx_http_complex_value_t> {
-        let method = private::offset(proxy, "proxy_method")?;
-        let version = private::offset(proxy, "proxy_http_version")?;
-        let same = version.checked_sub(method)?
-            == offset_of!(Proxy, http_version) - offset_of!(Proxy, method);
-        // SAFETY: the distance of the two directives' members shows that the structure is the one we know.
-        same.then(|| unsafe { &(*conf.byte_add(method).cast::<Proxy>()).cache_key })
-    }
-}
-
-#[cfg(not(all(nginx_private_known, ngx_feature = "http_cache")))]
-impl Passing<'_> {
-    fn shared_cache(&self) -> Option<Finding> {
-        None
-    }
 }
