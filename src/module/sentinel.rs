@@ -63,14 +63,16 @@ impl Watch {
             master: conf.conf.master.clone(),
             log,
             servers,
-            belief: RefCell::new(belief::Sentinels::new(count)),
+            belief: RefCell::new(belief::Sentinels::new(
+                conf.targets().iter().map(|(_, place)| *place),
+            )),
             conversations: RefCell::new((0..count).map(|_| None).collect()),
             last: RefCell::new(None),
             rest: OnceCell::new(),
         }));
         // All that a connection to a Sentinel has of its own.
         let own = Conf {
-            targets: conf.targets().to_vec(),
+            targets: conf.targets().iter().map(|(target, _)| target.clone()).collect(),
             servers: Servers::none_yet(),
             credentials: Credentials::new(
                 &store.name,

@@ -11,6 +11,7 @@ use super::tls::{must_have_ssl, Tls};
 use crate::config::ConfigError;
 use crate::store::dialogue::Login;
 use crate::store::endpoint::Address;
+use crate::store::sentinel::belief::Place;
 use crate::store::sentinel::{SentinelConf, DEFAULT_PORT};
 use crate::store::servers::ServerConf;
 
@@ -23,7 +24,7 @@ pub(super) struct Sentinels {
     /// They are spoken to over TLS, which is then made of the store's `ssl_…` directives.
     pub(super) ssl: bool,
     pub(super) tls: Option<Rc<Tls>>,
-    targets: OnceCell<Vec<Target>>,
+    targets: OnceCell<Vec<(Target, Place)>>,
 }
 
 /// The directives as far as they were read.
@@ -65,22 +66,28 @@ impl SentinelBlock {
 }
 
 impl Sentinels {
-    /// Finds where they listen. Each address that a name has at start is a Sentinel of its own.
+    /// Finds where they listen. Each address that a name has at start is asked.
     pub(super) fn locate(
         &self,
         find: impl Fn(&str, u16) -> Result<Vec<(Target, ServerConf)>, ConfigError>,
     ) -> Result<(), ConfigError> {
-        let mut targets = Vec::new();
-        for sentinel in &self.conf.sentinels {
+        let mut targets: Vec<(Target, Place)> = Vec::new();
+        for (name, sentinel) in self.conf.sentinels.iter().enumerate() {
             let Address::Host { host, port } = sentinel else { continue };
             let found = find(host, port.unwrap_or(DEFAULT_PORT))?;
-            targets.extend(found.into_iter().map(|(target, _)| target));
+            for (target, _) in found {
+                // Two names for one place are one Sentinel.
+                if targets.iter().all(|(known, _)| known.name() != target.name()) {
+                    let is_v6 = target.name().starts_with('[');
+                    targets.push((target, Place { name, is_v6 }));
+                }
+            }
         }
         let _ = self.targets.set(targets);
         Ok(())
     }
 
-    pub(super) fn targets(&self) -> &[Target] {
+    pub(super) fn targets(&self) -> &[(Target, Place)] {
         self.targets.get().map_or(&[], Vec::as_slice)
     }
 }

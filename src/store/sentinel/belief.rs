@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::store::breaker::Breaker;
@@ -51,8 +52,18 @@ pub struct Sentinels {
     said_nobody: bool,
 }
 
+/// An address of a Sentinel. A name may stand for several Sentinels, and each of them may have an address of both families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which of the configured names the address is of.
+    pub name: usize,
+    /// Whether it is one of IPv6.
+    pub is_v6: bool,
+}
+
 #[derive(Debug, Clone)]
 struct Sentinel {
+    place: Place,
     state: State,
     /// Says when it is tried again, as long as it has not answered since it was lost.
     breaker: Option<Breaker>,
@@ -160,9 +171,10 @@ pub enum Verdict {
 }
 
 impl Sentinels {
-    /// So many Sentinels, none of them asked yet.
-    pub fn new(count: usize) -> Self {
-        let sentinel = Sentinel {
+    /// The Sentinels at these places, none of them asked yet.
+    pub fn new(places: impl IntoIterator<Item = Place>) -> Self {
+        let new = |place| Sentinel {
+            place,
             state: State::Closed,
             breaker: None,
             vote: None,
@@ -171,7 +183,7 @@ impl Sentinels {
             said: Said::Nothing,
         };
         Self {
-            sentinels: vec![sentinel; count],
+            sentinels: places.into_iter().map(new).collect(),
             believed: None,
             refuted: Vec::new(),
             candidate: None,
@@ -287,7 +299,7 @@ impl Sentinels {
             self.candidate = None;
             return None;
         }
-        let votes = Votes { given, of: self.sentinels.len() };
+        let votes = Votes { given, of: self.count(|_| true) };
         let since = self.candidate_since(&address, now);
         if votes.are_majority() {
             return Some(self.believe(address, by, votes));
@@ -346,9 +358,8 @@ impl Sentinels {
         let is_any_fresh = named().any(|(_, _, address)| !self.refuted.contains(address));
         let rank = |address: &Address| {
             let votes = named().filter(|(_, _, other)| *other == address);
-            let (count, changed) = votes.fold((0, 0), |(count, changed), (_, sentinel, _)| {
-                (count + 1, sentinel.changed.max(changed))
-            });
+            let changed = votes.map(|(_, sentinel, _)| sentinel.changed).max();
+            let count = self.count(|sentinel| sentinel.master() == Some(address));
             let is_believed = self.believed.as_ref() == Some(address);
             (count, is_believed && !in_trouble, changed, is_believed)
         };
@@ -356,6 +367,17 @@ impl Sentinels {
             .filter(|(_, _, address)| !is_any_fresh || !self.refuted.contains(address))
             .max_by_key(|(at, _, address)| (rank(address), std::cmp::Reverse(*at)))
             .map(|(at, _, address)| (address.clone(), rank(address).0, at))
+    }
+
+    /// How many Sentinels there are of those for which `is_one` holds. Of a name, the family with more of them counts: a
+    /// Sentinel that has an address of both is one.
+    fn count(&self, is_one: impl Fn(&Sentinel) -> bool) -> usize {
+        let mut by_name: BTreeMap<usize, [usize; 2]> = BTreeMap::new();
+        for sentinel in self.sentinels.iter().filter(|sentinel| is_one(sentinel)) {
+            let [v4, v6] = by_name.entry(sentinel.place.name).or_default();
+            *(if sentinel.place.is_v6 { v6 } else { v4 }) += 1;
+        }
+        by_name.values().map(|[v4, v6]| v4.max(v6)).sum()
     }
 
     fn vote(&mut self, at: usize, master: Option<Address>) {
@@ -420,6 +442,10 @@ mod tests {
         Address::Host { host: format!("10.0.0.{number}"), port: Some(6379) }
     }
 
+    fn sentinels(count: usize) -> Sentinels {
+        Sentinels::new((0..count).map(|name| Place { name, is_v6: name == 1 }))
+    }
+
     const SERVES: Option<u64> = None;
 
     /// For so long that it is gone.
@@ -433,7 +459,7 @@ mod tests {
 
     /// All connected and asked at 0.
     fn asked(count: usize) -> Sentinels {
-        let mut sentinels = Sentinels::new(count);
+        let mut sentinels = sentinels(count);
         for at in 0..count {
             assert_eq!(sentinels.next(0, true), Step::Connect(at));
         }
@@ -490,7 +516,7 @@ mod tests {
 
     #[test]
     fn one_that_is_connected_to_for_long_is_waited_for_a_little() {
-        let mut sentinels = Sentinels::new(2);
+        let mut sentinels = sentinels(2);
         assert_eq!(
             (sentinels.next(0, true), sentinels.next(0, true)),
             (Step::Connect(0), Step::Connect(1))
@@ -535,6 +561,27 @@ mod tests {
             master(5, 0, 2, 3),
             "a majority is right at once"
         );
+    }
+
+    #[test]
+    fn a_sentinel_with_addresses_of_both_families_is_one() {
+        let of_names = |names: &[(usize, usize)]| {
+            Sentinels::new(names.iter().enumerate().flat_map(|(name, &(v4, v6))| {
+                (0..v4 + v6).map(move |at| Place { name, is_v6: at >= v4 })
+            }))
+        };
+        // Three names, of which no Sentinel listens on IPv6.
+        let mut three = of_names(&[(1, 1), (1, 1), (1, 1)]);
+        three.answered(0, Some(host(6)), 1, 0);
+        three.answered(2, Some(host(6)), 1, 0);
+        assert_eq!(three.verdict(1, SERVES), master(6, 0, 2, 3));
+        // One name of three Sentinels: the first alone is no more by two addresses.
+        let mut three = of_names(&[(3, 3)]);
+        three.answered(0, Some(host(6)), 1, 0);
+        three.answered(3, Some(host(6)), 1, 0);
+        assert_eq!(three.verdict(1, SERVES), None);
+        three.answered(5, Some(host(6)), 1, 0);
+        assert_eq!(three.verdict(1, SERVES), master(6, 0, 2, 3));
     }
 
     #[test]
@@ -675,7 +722,7 @@ mod tests {
             count in 1..5_usize,
             events in vec((0..5_usize, 0..6_u8, 0..3_u8, any::<bool>(), any::<u32>(), 0..700_u64), 0..200),
         ) {
-            let mut sentinels = Sentinels::new(count);
+            let mut sentinels = sentinels(count);
             let mut now = 0;
             for (at, event, number, in_trouble, random, passed) in events {
                 now += passed;
