@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod id;
 pub mod identity;
 pub mod key;
+pub mod log_context;
 pub mod scheme;
 pub mod secrets;
 pub mod source;

@@ -21,6 +21,7 @@ use super::learn::Learner;
 use super::plan::Plan;
 use super::store::Store;
 use super::template::{Template, Value};
+use super::throttle::Throttle;
 use super::{pool, variables, SessionRedis};
 use crate::config::ConfigError;
 use crate::format::Pipeline;
@@ -216,6 +217,8 @@ pub(super) struct SetHeader {
     pub(super) encode: Encode,
     pub(super) join: Option<String>,
     pub(super) place: Place,
+    /// Values that could not be sent.
+    pub(super) unsent: Throttle,
 }
 
 /// A header's name as nginx wants it, in the configuration's pool.
@@ -305,8 +308,8 @@ impl MainConf {
     /// A request may go from location to location: what one reads as an id none may tell.
     fn note_addresses(&self, sources: Vec<IdSource>) {
         let mut known = self.in_addresses.borrow_mut();
-        for IdSource { source, .. } in sources {
-            if matches!(source, Source::Path(_) | Source::Arg(_)) && !known.contains(&source) {
+        for source in sources.iter().flat_map(|sources| sources.source.in_address()) {
+            if !known.contains(&source) {
                 known.push(source);
             }
         }
@@ -336,6 +339,8 @@ pub(crate) struct UpstreamConf {
 pub(super) struct Sticky {
     /// Where the server of a session cannot be had no other will do.
     pub(super) strict: bool,
+    /// Requests refused for that reason.
+    pub(super) refused: Throttle,
 }
 
 /// `session_redis_route_name`

@@ -24,6 +24,7 @@ use super::conf::{
 use super::content::Handler;
 use super::store::Store;
 use super::template::{Template, Value};
+use super::throttle::Throttle;
 use super::{destroy, explain, files, pool, sticky, store_block, variables, SessionRedis};
 use crate::config::{options, unknown, ConfigError};
 use crate::format::Pipeline;
@@ -352,7 +353,8 @@ fn set_header(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigEr
             other.place.line()
         )));
     }
-    let header = SetHeader { name, key, value, encode, join, place: d.place() };
+    let header =
+        SetHeader { name, key, value, encode, join, place: d.place(), unsent: Throttle::default() };
     conf.headers.push(header, d.place());
     Ok(())
 }

@@ -13,11 +13,11 @@ use nginx_sys::{
     NGX_OK,
 };
 use ngx::http::{HttpModuleLocationConf, HttpModuleMainConf, HttpModuleServerConf};
-use ngx::{ngx_log_debug, ngx_log_error};
 use smallvec::SmallVec;
 
 use super::conf::SetHeader;
 use super::context::{derive_key, Context, LookedUp, Progress};
+use super::event::now;
 use super::identify::{has_cookie, hide_cookies, identify, Identified};
 use super::learn;
 use super::lookup::{Answer, Query, Ticket};
@@ -265,7 +265,7 @@ fn ask(r: Request, context: &Context, plan: &Rc<Plan>) -> Option<Asked> {
     match identified {
         Identified::None => return Some(Asked::Settled(Status::None)),
         Identified::Invalid(reason) => {
-            ngx_log_error!(NGX_LOG_INFO, r.log(), "session id refused: {reason}");
+            r.write_log(NGX_LOG_INFO, format_args!("session id refused: {reason}"));
             return Some(Asked::Settled(Status::Invalid));
         }
         Identified::Valid(id) => *context.id.borrow_mut() = Some(id),
@@ -456,13 +456,12 @@ pub(super) fn log_failure(
     match failure {
         // Said once, when the store or the server went down, or was found not to be there.
         Failure::Down | Failure::ServerDown | Failure::Uncovered => {
-            ngx_log_debug!(r.log(), "session store \"{name}\" is down");
+            r.debug(format_args!("session store \"{name}\" is down"));
         }
         failure => {
-            ngx_log_error!(
+            r.write_log(
                 NGX_LOG_ERR,
-                r.log(),
-                "{failure} while {doing} store \"{name}\", server: {server}"
+                format_args!("{failure} while {doing} store \"{name}\", server: {server}"),
             );
         }
     }
@@ -527,11 +526,12 @@ fn push(
             context.injected.borrow_mut().push(pushed);
         }
         Err(reason) => {
-            ngx_log_error!(
-                NGX_LOG_WARN,
-                r.log(),
-                "session_redis_set_header {name}: not sent, {reason}"
-            );
+            if let Some(count) = header.unsent.count(now()) {
+                let message = format_args!(
+                    "session_redis_set_header {name}: not sent, {reason}; {count} requests"
+                );
+                r.write_log(NGX_LOG_WARN, message);
+            }
         }
     }
     Some(())

@@ -1,12 +1,14 @@
 //! The parts of `ngx_http_request_t` that the module reads and changes, request headers above all.
 
+mod log;
+
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use nginx_sys::{
     ngx_connection_t, ngx_hash_key, ngx_http_complex_value, ngx_http_complex_value_t,
     ngx_http_core_loc_conf_t, ngx_http_request_t, ngx_int_t, ngx_list_part_t, ngx_list_push,
-    ngx_log_t, ngx_pool_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_OK,
+    ngx_pool_t, ngx_str_t, ngx_table_elt_t, ngx_uint_t, NGX_OK,
 };
 use ngx::http::{HttpModuleLocationConf, NgxHttpCoreModule};
 
@@ -44,11 +46,6 @@ impl Request {
 
     pub(super) fn connection(self) -> *mut ngx_connection_t {
         self.raw().connection
-    }
-
-    pub(super) fn log(self) -> *mut ngx_log_t {
-        // SAFETY: a live request has a connection, and that a log.
-        unsafe { (*self.raw().connection).log }
     }
 
     /// The request that the client made, of which this may be a subrequest.

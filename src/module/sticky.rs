@@ -13,6 +13,7 @@ use ngx::http::{HttpModuleServerConf, NgxHttpUpstreamModule};
 use super::checks::has_keepalive;
 use super::conf::{Drained, RouteName, ServerConf, Sticky, UpstreamConf};
 use super::directives::{once, Directive};
+use super::throttle::Throttle;
 use super::{SessionRedis, ERROR, OK};
 use crate::config::{unknown, ConfigError};
 
@@ -23,7 +24,7 @@ pub(super) fn set_sticky(d: &mut Directive, conf: &mut ServerConf) -> Result<(),
         Some(other) => return Err(unknown("parameter", other, &["strict"])),
     };
     let conf = &mut conf.upstream;
-    once(conf.sticky.set(Sticky { strict }, d.place()))?;
+    once(conf.sticky.set(Sticky { strict, refused: Throttle::default() }, d.place()))?;
     if has_keepalive(d.cf) {
         return Err(ConfigError::new("\"keepalive\" must come after it"));
     }

@@ -9,7 +9,6 @@ use nginx_sys::{
     NGX_HTTP_VAR_CHANGEABLE, NGX_HTTP_VAR_NOCACHEABLE, NGX_LOG_WARN, NGX_OK,
 };
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
-use ngx::ngx_log_error;
 
 use super::bits::variable_value;
 use super::conf::{MainConf, SetVariable};
@@ -294,11 +293,12 @@ impl<'a> View<'a> {
         let pending = self.status() == Status::Pending;
         let looks = self.plan.is_some_and(|plan| plan.needs().session);
         if pending && looks && !self.r.is_header_sent() && !WARNED.swap(true, Ordering::Relaxed) {
-            ngx_log_error!(
+            self.r.write_log(
                 NGX_LOG_WARN,
-                self.r.log(),
-                "session variable \"{name}\" is read before the lookup and empty, \
-                 in the rewrite phase for instance"
+                format_args!(
+                    "session variable \"{name}\" is read before the lookup and empty, \
+                     in the rewrite phase for instance"
+                ),
             );
         }
     }

@@ -80,6 +80,46 @@ fn check_name(text: &str, name: &str, forbidden: &[u8]) -> Result<(), ConfigErro
     Err(ConfigError::new(format!("\"{text}\" holds a character that such a name cannot have")))
 }
 
+/// Variables that hold nothing of the address, by what their names begin with.
+const ELSEWHERE: [&str; 8] =
+    ["cookie_", "http_", "sent_", "remote_", "realip_", "ssl_", "server_", "session_redis_"];
+
+impl Source {
+    /// The places in an address where this source may find an id, for [`mask`]. A string with variables is itself one
+    /// where it cannot be told what these hold.
+    pub fn in_address(&self) -> Vec<Self> {
+        match self {
+            Self::Arg(_) | Self::Path(_) => vec![self.clone()],
+            Self::Cookie(_) | Self::Header(_) => Vec::new(),
+            Self::Template(text) => {
+                variables(text).filter_map(|name| self.of_variable(name)).collect()
+            }
+        }
+    }
+
+    fn of_variable(&self, name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        match name.strip_prefix("arg_") {
+            Some(argument) => Some(Self::Arg(argument.to_owned())),
+            None if name != "http_referer"
+                && ELSEWHERE.iter().any(|begin| name.starts_with(begin)) =>
+            {
+                None
+            }
+            None => Some(self.clone()),
+        }
+    }
+}
+
+/// The names of the variables in a string.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    text.split('$').skip(1).map(|rest| {
+        let rest = rest.strip_prefix('{').unwrap_or(rest);
+        let end = rest.bytes().position(|b| !b.is_ascii_alphanumeric() && b != b'_');
+        end.and_then(|end| rest.get(..end)).unwrap_or(rest)
+    })
+}
+
 /// The value of the first argument called exactly `name`, as it was sent; `query` is what follows `?`.
 pub fn argument<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     named(query.split(|byte| *byte == b'&'), name)
@@ -97,19 +137,26 @@ fn named<'a>(mut pairs: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&
     pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
 }
 
-/// The URI, path and query, with `***` for whatever the sources `arg:` and `path:` read in it.
+/// The URI, path and query, with `***` for whatever the sources `arg:` and `path:` read in it; for all that has a name in
+/// it where a string with variables is among them.
 ///
 /// Rather more is hidden than read: in every segment, however often, however the name is spelt.
 pub fn mask(uri: &[u8], sources: &[Source]) -> Vec<u8> {
     let mut masked = Vec::with_capacity(uri.len());
     let mut parts = uri.splitn(2, |byte| *byte == b'?');
     mask_pairs(parts.next().unwrap_or_default(), b"/;", &mut masked, |name| {
-        sources.iter().any(|source| matches!(source, Source::Path(of) if is_spelt(name, of)))
+        sources.iter().any(|source| match source {
+            Source::Path(of) => is_spelt(name, of),
+            source => matches!(source, Source::Template(_)),
+        })
     });
     if let Some(query) = parts.next() {
         masked.push(b'?');
         mask_pairs(query, b"&", &mut masked, |name| {
-            sources.iter().any(|source| matches!(source, Source::Arg(of) if is_spelt(name, of)))
+            sources.iter().any(|source| match source {
+                Source::Arg(of) => is_spelt(name, of),
+                source => matches!(source, Source::Template(_)),
+            })
         });
     }
     masked
@@ -200,6 +247,25 @@ mod tests {
         ] {
             assert_eq!(Source::parse(text).unwrap_err().to_string(), message);
         }
+    }
+
+    #[test]
+    fn a_string_with_variables_may_read_an_address() {
+        let of = |text: &str| Source::parse(text).unwrap().in_address();
+        let itself = |text: &str| vec![Source::Template(text.into())];
+        assert_eq!(of("arg:sid"), [Source::Arg("sid".into())]);
+        assert_eq!(of("$arg_sid"), [Source::Arg("sid".into())]);
+        assert_eq!(of("a${Arg_SID}.$cookie_n"), [Source::Arg("sid".into())]);
+        for text in
+            ["$cookie_sid", "$http_x_sid", "$remote_user:$http_x", "$ssl_client_fingerprint"]
+        {
+            assert_eq!(of(text), [], "{text}");
+        }
+        for text in ["$uri", "$sid", "x$http_referer", "${args}", "$request_uri"] {
+            assert_eq!(of(text), itself(text), "{text}");
+        }
+        let shown = mask(b"/a;s=1;x/b?c=2&d&e=3", &itself("$sid"));
+        assert_eq!(String::from_utf8(shown).unwrap(), "/a;s=***;x/b?c=***&d&e=***");
     }
 
     #[test]

@@ -14,13 +14,12 @@ use nginx_sys::{
 };
 #[cfg(ngx_feature = "http_ssl")]
 use nginx_sys::{ngx_event_save_peer_session_pt, ngx_event_set_peer_session_pt};
-use ngx::{ngx_log_debug, ngx_log_error};
 
 use super::drain::Draining;
 use super::peers::{Peers, Tried};
 use crate::module::conf::UpstreamConf;
 use crate::module::context::Context;
-use crate::module::event::seconds;
+use crate::module::event::{now, seconds};
 use crate::module::request::Request;
 use crate::module::route::route_of;
 use crate::module::{pool, ERROR, OK};
@@ -133,12 +132,13 @@ unsafe fn stand_before(
 fn warn_of_foreign(r: Request, block: &ngx_http_upstream_srv_conf_t) {
     static WARNED: AtomicBool = AtomicBool::new(false);
     if !WARNED.swap(true, Ordering::Relaxed) {
-        ngx_log_error!(
+        r.write_log(
             NGX_LOG_WARN,
-            r.log(),
-            "the balancing method of upstream \"{}\" keeps its servers otherwise than nginx's own, \
-             \"session_redis_sticky\" has no effect there",
-            block.host.as_bytes().escape_ascii()
+            format_args!(
+                "the balancing method of upstream \"{}\" keeps its servers otherwise than nginx's own, \
+                 \"session_redis_sticky\" has no effect there",
+                block.host.as_bytes().escape_ascii()
+            ),
         );
     }
 }
@@ -156,18 +156,13 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
         if fate == Some(Fate::Down) || is_gone {
             if let Some(context) = Context::of(this.r).filter(|_| this.r.is_main()) {
                 context.displaced.set(true);
-                ngx_log_debug!((*pc).log, "the server of the session is down or gone");
+                this.r.debug(format_args!("the server of the session is down or gone"));
             }
         }
         match fate {
             Some(Fate::Use) => OK,
             Some(_) if this.conf.sticky.value().is_some_and(|sticky| sticky.strict) => {
-                ngx_log_error!(
-                    NGX_LOG_ERR,
-                    (*pc).log,
-                    "the server of the session cannot be had, and no other will do by \
-                     \"session_redis_sticky strict\""
-                );
+                this.say_refused();
                 (*pc).name = this.primary.as_ref().name;
                 BUSY
             }
@@ -177,6 +172,20 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
 }
 
 impl Balancing {
+    /// Says why a request gets no server.
+    fn say_refused(&self) {
+        let count = self.conf.sticky.value().and_then(|sticky| sticky.refused.count(now()));
+        if let Some(count) = count {
+            self.r.write_log(
+                NGX_LOG_ERR,
+                format_args!(
+                    "{count} requests: the server of the session cannot be had, and no other will do by \
+                     \"session_redis_sticky strict\""
+                ),
+            );
+        }
+    }
+
     /// Takes the server of the session if it can be had; else says why not. None where there is none.
     ///
     /// # Safety
