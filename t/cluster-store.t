@@ -44,7 +44,7 @@ subtest 'what nginx -t says' => sub {
     accepted("accepted: $_", in_store($_)) for
         'cluster 127.0.0.1;', 'cluster 127.0.0.1:7000 127.0.0.1:7001;', 'cluster [::1]:7000;', 'cluster no.such.host.invalid:7000;',
         'cluster 127.0.0.1; read_from master;', 'cluster 127.0.0.1; read_from replica;',
-        'cluster 127.0.0.1; username web; password secret; database 0; connections 4; max_size 1m; timeout 1s; connect_timeout 1s; retry 0; max_pending 9;';
+        'cluster 127.0.0.1; username web; password_file ' . file_of('secret') . '; database 0; connections 4; max_size 1m; timeout 1s; connect_timeout 1s; retry 0; max_pending 9;';
     refused('neither', "${in_block}store \"s\" has no \"server\"; for instance \"server redis://127.0.0.1:6379;\"", http => "session_redis_store s { #!\n}");
     refused('both', "${in_block}store \"s\" has both \"server\" and \"cluster\"",
         http => "session_redis_store s { #!\ncluster 127.0.0.1;\nserver redis://127.0.0.1;\n}");
@@ -113,7 +113,7 @@ subtest 'a user with no more rights than it needs' => sub {
     my $cluster = fill(start_cluster());
     $_->cmd('ACL', 'SETUSER', 'web', 'on', '>secret', '~sess:*', '+get', '+pttl', '+cluster|slots', '+readonly', '+asking') for $cluster->nodes;
     for my $from ('master', 'replica') {
-        my $nginx = cluster_nginx($cluster, store => "username web; password secret; read_from $from;");
+        my $nginx = cluster_nginx($cluster, store => "username web; password_file @{[file_of('secret')]}; read_from $from;");
         all_right($nginx, 100);
         is(scalar lines_like($nginx, qr/\[(?:error|warn)\]/), 0, 'the log is quiet') or diag $nginx->log;
     }

@@ -117,6 +117,12 @@ my $private  = file_of("hunter2\n");
 my (undef, $said) = nginx_test(in_store("$server password_file $password;"));
 like($said, qr/\[warn\] .*"\Q$password\E" is readable by others than its owner and group in \S+:\d+/, 'a password that everyone may read is a warning');
 unlike($said, qr/hunter2/, 'and it is not shown');
+warned('a password in the configuration', '"password" shows in "nginx -T"; move it to "password_file"', in_store("$server\npassword hunter2; #!"));
+for my $mode (0620, 0602) {
+    warned(sprintf('a password file of mode %o', $mode), qr/\A"\S+" is writable by others than its owner\z/, in_store("$server\npassword_file " . file_of("hunter2\n", mode => $mode) . '; #!'));
+    warned(sprintf('a file with the password for Sentinels of mode %o', $mode), qr/\A"\S+" is writable by others than its owner\z/,
+        in_store("sentinel m 127.0.0.1;\nsentinel_password_file " . file_of("hunter2\n", mode => $mode) . '; #!'));
+}
 accepted('a password file of owner and group', in_store("$server password_file " . file_of("hunter2\n", mode => 0640) . ';'));
 accepted('a password file with CRLF', in_store("$server password_file " . file_of("hunter2\r\n") . ';'));
 my $empty = file_of("\n");

@@ -75,6 +75,12 @@ refuses('a key with a password, for which nobody is asked', 'ssl_certificate_key
 warned('a key that everyone may read', "\"$_\" is readable by others than its owner and group",
     in_store("$server\nssl_certificate $pair->{file};\nssl_certificate_key $_; #!")) for map { my $path = "$_.open"; system "cp $_ $path && chmod 644 $path"; $path } $pair->{key};
 
+for my $case (['ssl_trusted_certificate', $file, ''], ['ssl_certificate', $pair->{file}, "ssl_certificate_key $pair->{key};"], ['ssl_certificate_key', $pair->{key}, "ssl_certificate $pair->{file};"]) {
+    my ($directive, $from, $beside) = @$case;
+    system "cp $from $from.loose && chmod 620 $from.loose";
+    warned("$directive: a file that others may write", "\"$from.loose\" is writable by others than its owner", in_store("$server\n$beside\n$directive $from.loose; #!"));
+}
+
 # What does not go together.
 refuses('a certificate without its key', 'ssl_certificate', 'no "ssl_certificate_key" is defined for it', in_store("$server\nssl_certificate $pair->{file}; #!"));
 refuses('a key without a certificate', 'ssl_certificate_key', 'no "ssl_certificate" is defined for it', in_store("$server\nssl_certificate_key $pair->{key}; #!"));

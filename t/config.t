@@ -137,8 +137,8 @@ my @directives = (
         '5m aftr=1m'    => 'unknown parameter "aftr="; did you mean "after="? known: after=',
         '5m after=x'    => '"x" is not a time; times are written 250ms, 30s, 30m',
         'off after=1m'  => '"off" takes no "after="'],
-    session_redis_destroy => [['', 'redirect=/', 'methods=POST,DELETE,GET redirect=/bye?x=$arg_x', 'cookie=a cookie=b'],
-        'redirect'       => 'unknown parameter "redirect"; did you mean "redirect="? known: redirect=, methods=, cookie=',
+    session_redis_destroy => [['', 'redirect=/', 'methods=POST,DELETE,GET redirect=/bye?x=$arg_x', 'cookie=a cookie=b', 'origin=https://a.example origin=http://[::1]:3000'],
+        'redirect'       => 'unknown parameter "redirect"; did you mean "redirect="? known: redirect=, methods=, cookie=, origin=',
         'to=/'           => qr/^unknown parameter "to="; known: /,
         'methods=POSST'  => 'unknown method "POSST"; did you mean "POST"? known: POST, PUT, PATCH, GET, HEAD, DELETE',
         'methods=post'   => qr/^unknown method "post"; did you mean "POST"\?/,
@@ -284,6 +284,20 @@ for my $case (
 warned('a secret that everyone may read', qr/^"\S+" is readable by others than its owner and group\z/,
     in_location('session_redis_secret_file ' . file_of("keyboard cat\n", mode => 0604) . '; #!'));
 accepted('a secret of owner and group', in_location('session_redis_secret_file ' . file_of("keyboard cat\n", mode => 0640) . ';'));
+warned('secrets in the configuration', '"session_redis_secret" shows in "nginx -T"; move the secrets to "session_redis_secret_file"', in_location("session_redis_secret 'keyboard cat'; #!"));
+for my $mode (0620, 0602) {
+    my $is_writable = qr/\A"\S+" is writable by others than its owner\z/;
+    warned(sprintf('a secret of mode %o', $mode), $is_writable, in_location('session_redis_secret_file ' . file_of("keyboard cat\n", mode => $mode) . '; #!'));
+    warned(sprintf('a hash key of mode %o', $mode), $is_writable, in_http('session_redis_hash_key_file ' . file_of("0123456789abcdef\n", mode => $mode) . '; #!'));
+}
+my ($open, $link) = (temp_dir(), temp_dir() . '/secret');
+rename file_of("keyboard cat\n"), "$open/secret" or die "rename: $!\n";
+symlink "$open/secret", $link or die "symlink: $!\n";
+chmod 0777, $open;
+warned("a secret that everybody may replace: $_", "\"$_\" stands in a directory where everybody may replace it",
+    in_location("session_redis_secret_file $_; #!")) for "$open/secret", $link;
+chmod 01777, $open;
+accepted('a secret in a sticky directory', in_location("session_redis_secret_file $open/secret;"));
 accepted('a hash key', in_http('session_redis_hash_key_file ' . file_of("0123456789abcdef\n") . ';'));
 refuses('a hash key that is short', 'session_redis_hash_key_file', qr/^\S+: the key has less than 16 bytes\z/,
     in_http('session_redis_hash_key_file ' . file_of("0123456789abcde\n") . '; #!'));

@@ -30,7 +30,24 @@ add_response_body_check(sub {
     is(join(' ', sort map { /s:(\w+)-/ } @$keys), $left =~ s/\n//r, $block->name . ' - sessions left');
 });
 
+over_http2();
 run_tests();
+
+sub over_http2 {
+    return if !have('curl');
+    my $port  = free_port();
+    my $nginx = start_nginx(http => 'server {' . SessionRedis::Nginx::h2_listen($port) . <<~"END");
+        $ENV{TEST_NGINX_SESSION}
+        location = /logout { session_redis_destroy; }
+    }
+    END
+    for my $case ([403, 'http://evil.example'], [403, "http://127.0.0.1"], [204, "http://127.0.0.1:$port"]) {
+        my ($code, $origin) = @$case;
+        my $answer = http2($port, '/logout', method => 'POST', headers => [$alice, "Origin: $origin"]);
+        is($answer->{code}, $code, "HTTP/2: $origin");
+    }
+    return;
+}
 
 __DATA__
 
@@ -392,3 +409,93 @@ $::alice
 --- response_headers
 ! X-Evil
 --- raw_response_headers_like: Location: \S*/bye/logout%0D%0AX-Evil: 1\r
+
+
+
+=== TEST 24: a page of another host of the same site cannot log anybody out either
+--- config
+    $TEST_NGINX_SESSION
+    location = /logout { session_redis_destroy; }
+--- request eval
+[("POST /logout") x 3]
+--- more_headers eval
+[map { "$::alice\nSec-Fetch-Site: $_" } 'same-site', 'whatever', "same-origin\nSec-Fetch-Site: cross-site"]
+--- error_code eval
+[(403) x 3]
+--- response_headers eval
+[("Cache-Control: no-store\n! Set-Cookie") x 3]
+--- left eval
+[('alice bobby') x 3]
+
+
+
+=== TEST 25: an Origin that is not the host's, where the browser says no more
+--- config
+    $TEST_NGINX_SESSION
+    location = /logout { session_redis_destroy; }
+--- request eval
+[("POST /logout") x 10]
+--- more_headers eval
+[map { "$::alice\nHost: www.example.com\nOrigin: $_" } 'https://evil.example', 'https://sub.www.example.com', 'https://example.com', 'null', '',
+    'https://www.example.com:8443', 'https://www.example.com@evil.example', 'https://www.example.com, https://evil.example',
+    "https://www.example.com\nOrigin: https://evil.example", "https://evil.example\nSec-Fetch-Site: same-origin"]
+--- error_code eval
+[(403) x 10]
+--- response_headers eval
+[('! Set-Cookie') x 10]
+--- left eval
+[('alice bobby') x 10]
+
+
+
+=== TEST 26: an Origin that is the host's, a proxy before nginx may have ended its TLS
+--- config
+    $TEST_NGINX_SESSION
+    location = /logout { session_redis_destroy; }
+--- request eval
+[("POST /logout") x 8]
+--- more_headers eval
+[map { $::alice . "\n" . $_ } "Host: www.example.com\nOrigin: https://www.example.com", "Host: WWW.example.com\nOrigin: http://www.EXAMPLE.com",
+    "Host: www.example.com:443\nOrigin: https://www.example.com", "Host: localhost:8080\nOrigin: http://localhost:8080",
+    "Host: [::1]:8080\nOrigin: http://[::1]:8080", "Host: www.example.com\nOrigin: null\nSec-Fetch-Site: same-origin",
+    "Host: www.example.com\nOrigin: https://www.example.com\nSec-Fetch-Site: same-origin", "Host: www.example.com"]
+--- error_code eval
+[(204) x 8]
+
+
+
+=== TEST 27: what a proxy says of the host is not believed
+--- config
+    $TEST_NGINX_SESSION
+    location = /logout { session_redis_destroy; }
+--- request
+POST /logout
+--- more_headers eval
+"$::alice\nHost: www.example.com\nX-Forwarded-Host: evil.example\nForwarded: host=evil.example\nOrigin: https://evil.example"
+--- error_code: 403
+--- left: alice bobby
+
+
+
+=== TEST 28: origin=
+--- config
+    $TEST_NGINX_SESSION
+    location = /logout { session_redis_destroy origin=https://app.example.com origin=http://localhost:3000; }
+--- request eval
+[("POST /logout") x 4]
+--- more_headers eval
+[map { "$::alice\nHost: www.example.com\n$_" } "Origin: https://app.example.com\nSec-Fetch-Site: same-site", "Origin: http://localhost:3000",
+    "Origin: http://app.example.com\nSec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"]
+--- error_code eval
+[204, 204, 403, 403]
+
+
+
+=== TEST 29: an origin= that is none
+--- config
+    $TEST_NGINX_SESSION
+    location = /logout { session_redis_destroy origin=app.example.com; }
+--- must_die
+--- suppress_stderr
+--- error_log
+"session_redis_destroy" directive: "app.example.com" is not an origin; write scheme://host or scheme://host:port

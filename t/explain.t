@@ -107,6 +107,7 @@ $::alice
 --- response_headers
 Content-Type: text/plain; charset=utf-8
 Cache-Control: no-store
+X-Content-Type-Options: nosniff
 --- response_body_like eval
 qr/\Aid        ok      cookie sid: an id of 18 bytes
 key       ok      s:\*\*\*

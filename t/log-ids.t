@@ -26,6 +26,7 @@ my %lines = (
     down    => qr/\[debug\].*session store "\S+" is down/,
     strict  => qr/\[error\].*the server of the session cannot be had, and no other will do/,
     gone    => qr/\[debug\].*the server of the session is down or gone/,
+    logout  => qr/\[warn\].*session_redis_destroy: refused, /,
 );
 my $own = join '|', values %lines;
 
@@ -74,10 +75,11 @@ $sick->on(DEL => error('NOPERM this user has no permissions'));
 for my $ids ('arg:sid', 'path:sid', '$arg_sid', '$early_id') {
     subtest "ids by $ids" => sub {
         my $nginx = log_nginx($ids, server => "set \$early_id \$arg_sid;\n");
-        my @kinds = qw(refused unsent early failed ending down strict gone);
+        my @kinds = qw(refused unsent early failed ending down strict gone logout);
         ask($nginx, $ids, '/pass', id => "$id!!");
         ask($nginx, $ids, $_) for '/unsent/proxied', '/early', '/failed', '/down', '/down', '/strict', '/gone', '/part';
         ask($nginx, $ids, '/ending', method => 'POST');
+        ask($nginx, $ids, '/ending', method => 'POST', headers => ['Sec-Fetch-Site: cross-site']);
         my @lines = lines_of($nginx);
         for my $kind (@kinds) {
             next if $kind =~ /gone|down/ && !grep { /\[debug\]/ } split /\n/, $nginx->log;
@@ -104,7 +106,7 @@ subtest 'a line once a minute' => sub {
     my $many  = sub ($path, @headers) {
         many(port => $nginx->port, count => 200, request => sub ($) { SessionRedis::Http::request_bytes(address('arg:sid', $path, $id), headers => [@headers], method => @headers ? 'POST' : 'GET') });
     };
-    for my $case (['unsent', '/unsent/proxied'], ['strict', '/strict']) {
+    for my $case (['unsent', '/unsent/proxied'], ['strict', '/strict'], ['logout', '/ending', 'Origin: https://evil.example']) {
         my ($kind, $path, @headers) = @$case;
         $many->($path, @headers);
         my @lines = lines_like($nginx, $lines{$kind});

@@ -27,6 +27,7 @@ use crate::config::ConfigError;
 use crate::format::Pipeline;
 use crate::framework::Framework;
 use crate::inject::{Encode, HeaderName, NameSet};
+use crate::logout;
 use crate::pointer::Pointer;
 use crate::policy::OnError;
 use crate::require::Condition;
@@ -259,6 +260,10 @@ pub(super) struct Destroy {
     pub(super) methods: usize,
     pub(super) allow: String,
     pub(super) cookies: Vec<String>,
+    /// Other hosts whose pages may log out.
+    pub(super) origins: Vec<logout::Origin>,
+    /// Logouts that other pages asked for.
+    pub(super) refused: Throttle,
 }
 
 /// `session_redis_route`

@@ -88,10 +88,11 @@ pub(super) unsafe fn go_on(
     }
 }
 
-/// Sends an answer of 200 with this body.
+/// Sends an answer of 200 with this body, which no cache keeps and no browser takes for another type.
 pub(super) fn send(r: Request, content_type: &'static str, body: &[u8]) -> ngx_int_t {
     const INTERNAL: ngx_int_t = NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t;
-    let Some(body) = r.copy(&[body]) else { return INTERNAL };
+    let headers = r.forbid_storing().and(r.forbid_sniffing());
+    let (Some(_), Some(body)) = (headers, r.copy(&[body])) else { return INTERNAL };
     let content_type =
         ngx_str_t { len: content_type.len(), data: content_type.as_ptr().cast_mut() };
     // SAFETY: the request is live and no header was sent yet; the body is in its pool, buffer and chain

@@ -5,20 +5,22 @@ use std::rc::Rc;
 use nginx_sys::{
     ngx_http_discard_request_body, ngx_http_request_t, ngx_http_send_header, ngx_int_t,
     NGX_HTTP_FORBIDDEN, NGX_HTTP_INTERNAL_SERVER_ERROR, NGX_HTTP_NOT_ALLOWED, NGX_HTTP_NO_CONTENT,
-    NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_OK,
+    NGX_HTTP_SEE_OTHER, NGX_HTTP_SERVICE_UNAVAILABLE, NGX_LOG_WARN, NGX_OK,
 };
 use ngx::http::HttpModuleLocationConf;
 
 use super::conf::{Destroy, IdSource, LocationConf};
 use super::content::{go_on, refuse, wait};
 use super::context::{derive_key, Context};
+use super::event::now;
 use super::handler;
 use super::identify::{identify, Identified};
 use super::lookup::{Query, Ticket};
 use super::plan::{KeyRule, Plan};
-use super::request::{Request, RETRY_AFTER};
+use super::request::{Header, Request, RETRY_AFTER};
 use super::SessionRedis;
 use crate::framework::Framework;
+use crate::logout::Sender;
 use crate::session::id::SessionId;
 use crate::session::source::Source;
 use crate::store::fetched::Outcome;
@@ -69,7 +71,12 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
     if r.method() & destroy.methods == 0 {
         return refuse(r, NGX_HTTP_NOT_ALLOWED, Some(&destroy.allow));
     }
-    if r.header(b"sec-fetch-site").is_some_and(|site| site.eq_ignore_ascii_case(b"cross-site")) {
+    if let Err(refusal) = sender(r).may_log_out(&destroy.origins) {
+        if let Some(count) = destroy.refused.count(now()) {
+            let message =
+                format_args!("session_redis_destroy: refused, {refusal}; {count} requests");
+            r.write_log(NGX_LOG_WARN, message);
+        }
         return refuse(r, NGX_HTTP_FORBIDDEN, None);
     }
     // SAFETY: the request is live.
@@ -78,6 +85,17 @@ pub(super) unsafe extern "C" fn handler(r: *mut ngx_http_request_t) -> ngx_int_t
         return rc;
     }
     end_session(r, &plan, destroy)
+}
+
+/// Whose page the request comes from.
+fn sender<'a>(r: Request) -> Sender<'a> {
+    let values = |name| r.headers().filter(|it| it.is_called(name)).map(Header::value).collect();
+    Sender {
+        origins: values(&b"origin"[..]),
+        fetch_sites: values(b"sec-fetch-site"),
+        host: r.host(),
+        is_https: r.is_https(),
+    }
 }
 
 /// Deletes the session of the request, if it names one, and answers.

@@ -30,6 +30,7 @@ use crate::config::{options, unknown, ConfigError};
 use crate::format::Pipeline;
 use crate::framework::Framework;
 use crate::inject::{is_token, Encode, HeaderName};
+use crate::logout::Origin;
 use crate::pointer::Pointer;
 use crate::policy::OnError;
 use crate::require::Condition;
@@ -277,7 +278,11 @@ fn set_id_length(d: &mut Directive, conf: &mut LocationConf) -> Result<(), Confi
 }
 
 fn set_secret(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
-    set_secrets(conf, Secrets::parse_args(&d.args)?, d)
+    set_secrets(conf, Secrets::parse_args(&d.args)?, d)?;
+    d.warn(format_args!(
+        "\"session_redis_secret\" shows in \"nginx -T\"; move the secrets to \"session_redis_secret_file\""
+    ));
+    Ok(())
 }
 
 fn set_secret_file(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
@@ -483,16 +488,19 @@ pub(super) fn milliseconds(text: &str) -> Result<u64, ConfigError> {
     }
 }
 
+const DESTROY_OPTIONS: [&str; 4] = ["redirect=", "methods=", "cookie=", "origin="];
+
 fn set_destroy(d: &mut Directive, conf: &mut LocationConf) -> Result<(), ConfigError> {
     let mut destroy = Destroy::default();
     (destroy.methods, destroy.allow) = methods("POST,DELETE")?;
-    for (option, value) in options(&d.args, &["redirect=", "methods=", "cookie="], &["cookie="])? {
+    for (option, value) in options(&d.args, &DESTROY_OPTIONS, &["cookie=", "origin="])? {
         match option {
             "redirect=" if value.is_empty() => {
                 return Err(ConfigError::new("\"redirect=\" is empty"))
             }
             "redirect=" => destroy.redirect = Some(Template::compile(d.cf, value)?),
             "methods=" => (destroy.methods, destroy.allow) = methods(value)?,
+            "origin=" => destroy.origins.push(Origin::parse_argument(value)?),
             _ => destroy.cookies.push(cookie_name(value)?),
         }
     }

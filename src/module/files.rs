@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nginx_sys::{ngx_conf_full_name, ngx_int_t, ngx_str_t, NGX_OK};
 
@@ -10,19 +11,34 @@ use super::conf::{MainConf, Place};
 use super::directives::Directive;
 use super::pool;
 use crate::config::ConfigError;
+use crate::secret_file::complaints;
 use crate::session::key::IdHash;
 
-/// The content of a file and its name in full; a file that others may read is a warning.
+/// The content of a file and its name in full; a file that others may read or change is a warning.
 pub(super) fn read_secret(d: &Directive, name: &str) -> Result<(Vec<u8>, String), ConfigError> {
+    read(d, name, true)
+}
+
+fn read(d: &Directive, name: &str, is_secret: bool) -> Result<(Vec<u8>, String), ConfigError> {
     let path = full_name(d, name)?;
     let failed =
         |error: std::io::Error| ConfigError::new(format!("cannot read \"{path}\": {error}"));
     let content = fs::read(&path).map_err(failed)?;
     let metadata = fs::metadata(&path).map_err(failed)?;
-    if metadata.mode() & 0o004 != 0 {
-        d.warn(format_args!("\"{path}\" is readable by others than its owner and group"));
+    if metadata.is_file() {
+        for complaint in complaints(is_secret, metadata.mode(), &modes_around(&path)) {
+            d.warn(format_args!("\"{path}\" {complaint}"));
+        }
     }
-    Ok((content, path.clone()))
+    Ok((content, path))
+}
+
+/// The modes of the directories of a file: that of its name, and that of what a link leads to.
+fn modes_around(path: &str) -> Vec<u32> {
+    let path = Path::new(path);
+    let names = [Some(path.to_owned()), fs::canonicalize(path).ok()];
+    let directories = names.iter().flatten().filter_map(|name| fs::metadata(name.parent()?).ok());
+    directories.map(|directory| directory.mode()).collect()
 }
 
 /// The password in a file, and the file's name in full.
@@ -39,10 +55,7 @@ pub(super) fn read_password(d: &Directive, name: &str) -> Result<(Vec<u8>, Strin
 
 /// The full name of a file that nginx will read itself, if it can be read.
 pub(super) fn readable(d: &Directive, name: &str) -> Result<String, ConfigError> {
-    let path = full_name(d, name)?;
-    fs::read(&path)
-        .map_err(|error| ConfigError::new(format!("cannot read \"{path}\": {error}")))?;
-    Ok(path)
+    read(d, name, false).map(|(_, path)| path)
 }
 
 /// What a file with a password holds, without the line end; none where it is empty.

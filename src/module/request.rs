@@ -99,6 +99,15 @@ impl Request {
         self.bytes(self.raw().uri)
     }
 
+    /// `Host` as the client sent it; without such a header, as in HTTP/3, the host that nginx takes for it.
+    pub(super) fn host<'a>(self) -> &'a [u8] {
+        let headers_in = &self.raw().headers_in;
+        match NonNull::new(headers_in.host) {
+            Some(element) => Header(element).value(),
+            None => self.bytes(headers_in.server),
+        }
+    }
+
     /// Whether the client's connection is under TLS.
     pub(super) fn is_https(self) -> bool {
         #[cfg(ngx_feature = "http_ssl")]
@@ -422,6 +431,12 @@ impl Request {
     pub(super) fn forbid_storing(self) -> Option<Header> {
         static CACHE_CONTROL: AnswerName = AnswerName("Cache-Control");
         self.set_answer_header(&CACHE_CONTROL, b"no-store")
+    }
+
+    /// No browser takes the answer for another type than it says.
+    pub(super) fn forbid_sniffing(self) -> Option<Header> {
+        static CONTENT_TYPE_OPTIONS: AnswerName = AnswerName("X-Content-Type-Options");
+        self.set_answer_header(&CONTENT_TYPE_OPTIONS, b"nosniff")
     }
 
     /// A header of the answer is not sent.

@@ -346,7 +346,9 @@ fn set_password(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError>
     if d.args[0].is_empty() {
         return Err(ConfigError::new("the password is empty"));
     }
-    fill_password(block, d.args[0].as_bytes())
+    fill_password(block, d.args[0].as_bytes())?;
+    d.warn(format_args!("\"password\" shows in \"nginx -T\"; move it to \"password_file\""));
+    Ok(())
 }
 
 fn set_password_file(d: &mut Directive, block: &mut Block) -> Result<(), ConfigError> {
