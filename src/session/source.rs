@@ -140,34 +140,40 @@ fn named<'a>(mut pairs: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&
 /// The URI, path and query, with `***` for whatever the sources `arg:` and `path:` read in it; for all that has a name in
 /// it where a string with variables is among them.
 ///
-/// Rather more is hidden than read: in every segment, however often, however the name is spelt.
+/// Rather more is hidden than read: in every segment, however often, however the name is spelt, and in an address that
+/// is a value of this one.
 pub fn mask(uri: &[u8], sources: &[Source]) -> Vec<u8> {
     let mut masked = Vec::with_capacity(uri.len());
     let mut parts = uri.splitn(2, |byte| *byte == b'?');
-    mask_pairs(parts.next().unwrap_or_default(), b"/;", &mut masked, |name| {
-        sources.iter().any(|source| match source {
-            Source::Path(of) => is_spelt(name, of),
-            source => matches!(source, Source::Template(_)),
-        })
+    mask_pairs(parts.next().unwrap_or_default(), b"/;", &mut masked, |name, value| {
+        holds_address(value, sources)
+            || sources.iter().any(|source| match source {
+                Source::Path(of) => is_spelt(name, of),
+                source => matches!(source, Source::Template(_)),
+            })
     });
     if let Some(query) = parts.next() {
         masked.push(b'?');
-        mask_pairs(query, b"&", &mut masked, |name| {
-            sources.iter().any(|source| match source {
-                Source::Arg(of) => is_spelt(name, of),
-                source => matches!(source, Source::Template(_)),
-            })
+        mask_pairs(query, b"&", &mut masked, |name, value| {
+            holds_address(value, sources)
+                || sources.iter().any(|source| match source {
+                    Source::Arg(of) => is_spelt(name, of),
+                    source => matches!(source, Source::Template(_)),
+                })
         });
     }
     masked
 }
+
+/// A value that is URL-encoded so often is hidden unseen.
+const MOST_DECODED: usize = 5;
 
 /// Copies `text`, a list of `name=value` between `separators`, without the values of hidden names.
 fn mask_pairs(
     text: &[u8],
     separators: &[u8],
     masked: &mut Vec<u8>,
-    is_hidden: impl Fn(&[u8]) -> bool,
+    is_hidden: impl Fn(&[u8], &[u8]) -> bool,
 ) {
     for pair in text.split_inclusive(|byte| separators.contains(byte)) {
         let (pair, separator) = match pair.split_last() {
@@ -175,7 +181,7 @@ fn mask_pairs(
             _ => (pair, None),
         };
         match pair.iter().position(|byte| *byte == b'=').and_then(|at| pair.split_at_checked(at)) {
-            Some((name, _)) if is_hidden(name) => {
+            Some((name, value)) if is_hidden(name, value.get(1..).unwrap_or_default()) => {
                 masked.extend_from_slice(name);
                 masked.extend_from_slice(b"=***");
             }
@@ -187,9 +193,14 @@ fn mask_pairs(
 
 /// Whether `name` is `expected` in any case, with any of its characters URL-encoded.
 fn is_spelt(name: &[u8], expected: &str) -> bool {
+    decoded(name).eq(expected.bytes().map(|byte| byte.to_ascii_lowercase()))
+}
+
+/// URL-decoded once, in lower case.
+fn decoded(text: &[u8]) -> impl Iterator<Item = u8> + '_ {
     let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let mut rest = name;
-    let decoded = std::iter::from_fn(|| {
+    let mut rest = text;
+    std::iter::from_fn(move || {
         let (first, after) = rest.split_first()?;
         let mut byte = *first;
         rest = after;
@@ -200,8 +211,35 @@ fn is_spelt(name: &[u8], expected: &str) -> bool {
             }
         }
         Some(byte.to_ascii_lowercase())
-    });
-    decoded.eq(expected.bytes().map(|byte| byte.to_ascii_lowercase()))
+    })
+}
+
+/// Whether a value is, or holds, an address in which one of the sources finds an id: `next=%2Fcart%3Fsid%3D…`.
+fn holds_address(value: &[u8], sources: &[Source]) -> bool {
+    let names: Vec<Vec<u8>> = sources
+        .iter()
+        .filter_map(|source| match source {
+            Source::Arg(name) | Source::Path(name) => {
+                Some(format!("{name}=").to_ascii_lowercase().into())
+            }
+            _ => None,
+        })
+        .collect();
+    if names.is_empty() {
+        return false;
+    }
+    let mut value = value.to_ascii_lowercase();
+    for _ in 0..MOST_DECODED {
+        if names.iter().any(|name| value.windows(name.len()).any(|part| part == name)) {
+            return true;
+        }
+        let plain: Vec<u8> = decoded(&value).collect();
+        if plain == value {
+            return false;
+        }
+        value = plain;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -317,6 +355,11 @@ mod tests {
             ("/a;JSESSIONID=s3cret/b;jsessionid=s3cret", "/a;JSESSIONID=***/b;jsessionid=***"),
             ("/sid=1?jsessionid=2", "/sid=1?jsessionid=2"),
             ("/a?sid", "/a?sid"),
+            ("/in?next=%2Fr%3Fx%3D1%26SID%3Ds3cret&y=1", "/in?next=***&y=1"),
+            ("/in?next=%252Fr%253Bjsessionid%253Ds3cret", "/in?next=***"),
+            ("/in?next=http://h/r;jsessionid=s3cret&y=%2Fr%3Fx%3D1", "/in?next=***&y=%2Fr%3Fx%3D1"),
+            ("/in;u=%2F%3Fsid%3Ds3cret/x", "/in;u=***/x"),
+            ("/a?x=50%&y=%zz%", "/a?x=50%&y=%zz%"),
             ("/a?sid%3Ds3cret", "/a?sid%3Ds3cret"),
         ] {
             assert_eq!(String::from_utf8(mask(uri.as_bytes(), &sources)).unwrap(), masked);
