@@ -92,6 +92,7 @@ impl Used {
             let Some(name) = name.strip_prefix(PREFIX) else { continue };
             let known = VARIABLES.iter().find(|(known, ..)| *known == name);
             let Some((name, needs, _)) = known else { continue };
+            let is_first = used.first.is_none() || *needs != Needs::Id && !used.session();
             match needs {
                 Needs::Id => used.id = true,
                 Needs::Session => used.session = true,
@@ -99,7 +100,9 @@ impl Used {
                 Needs::Json => used.json = true,
                 Needs::Nothing => continue,
             }
-            used.first.get_or_insert(name);
+            if is_first {
+                used.first = Some(name);
+            }
         }
         used
     }
