@@ -49,6 +49,11 @@ mod nginx {
         }
         if PRIVATE_KNOWN.contains(&version) {
             println!("cargo::rustc-cfg=nginx_private_known");
+        } else {
+            println!(
+                "cargo::warning=nginx of version number {version} is newer than this module knows: checks of \
+                 the configuration that read other modules' settings are left out"
+            );
         }
     }
 

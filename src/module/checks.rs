@@ -17,6 +17,7 @@ use nginx_sys::{
     NGX_LOG_EMERG, NGX_LOG_WARN,
 };
 use ngx::http::{HttpModule, HttpModuleMainConf, NgxHttpCoreModule};
+use ngx::ngx_conf_log_error;
 
 use super::conf::{log_at, LocationConf, MainConf, Place};
 use super::content::Content;
@@ -44,6 +45,14 @@ struct Finding {
 pub(super) fn all(cf: *mut ngx_conf_t) -> ngx_int_t {
     // SAFETY: nginx calls us with the live configuration of http{}.
     let Some(main) = SessionRedis::main_conf(unsafe { &*cf }) else { return OK };
+    if cfg!(not(nginx_private_known)) {
+        ngx_conf_log_error!(
+            NGX_LOG_WARN,
+            cf,
+            "this nginx is newer than session_redis knows: nothing is checked of limit_req, limit_conn, keepalive and \
+             proxy_cache beside it"
+        );
+    }
     match find(cf, main) {
         Ok(warnings) => {
             warn(cf, &warnings);

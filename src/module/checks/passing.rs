@@ -22,6 +22,7 @@ const MODULES: [(&str, &str, bool); 5] = [
 ];
 
 /// A location that may pass requests on.
+#[cfg_attr(not(nginx_private_known), allow(dead_code))]
 pub(super) struct Passing<'a> {
     pub(super) cf: *mut ngx_conf_t,
     pub(super) location: &'a Location,
