@@ -122,19 +122,19 @@ fn variables(text: &str) -> impl Iterator<Item = &str> {
 
 /// The value of the first argument called exactly `name`, as it was sent; `query` is what follows `?`.
 pub fn argument<'a>(query: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    named(query.split(|byte| *byte == b'&'), name)
+    query.split(|byte| *byte == b'&').find_map(|pair| value_of(pair, name))
 }
 
-/// The value of the first parameter called exactly `name` in the last segment of the path, as it was sent:
-/// `b` of `/cart;sid=a/pay;x;sid=b?y` (RFC 3986, section 3.3).
+/// The value of the last parameter called exactly `name` in the last segment of the path, as it was sent:
+/// `b` of `/cart;sid=a/pay;x;sid=b?y` (RFC 3986, section 3.3). Of several Tomcat takes the last.
 pub fn path_parameter<'a>(uri: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let path = uri.split(|byte| matches!(byte, b'?' | b'#')).next()?;
     let segment = path.rsplit(|byte| *byte == b'/').next()?;
-    named(segment.split(|byte| *byte == b';').skip(1), name)
+    segment.split(|byte| *byte == b';').skip(1).filter_map(|pair| value_of(pair, name)).last()
 }
 
-fn named<'a>(mut pairs: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
-    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
+fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    pair.strip_prefix(name)?.strip_prefix(b"=")
 }
 
 /// The URI, path and query, with `***` for whatever the sources `arg:` and `path:` read in it; for all that has a name in
@@ -321,7 +321,7 @@ mod tests {
     fn a_parameter_of_the_last_segment() {
         let of = |uri: &'static str| path_parameter(uri.as_bytes(), b"sid");
         assert_eq!(of("/a;sid=x"), Some(&b"x"[..]));
-        assert_eq!(of("/a;sid=x/b;y;sid=z;sid=w?;sid=q"), Some(&b"z"[..]));
+        assert_eq!(of("/a;sid=x/b;y;sid=z;sid=w?;sid=q"), Some(&b"w"[..]));
         assert_eq!(of("/;sid=x.node1#f"), Some(&b"x.node1"[..]));
         for uri in [
             "",
