@@ -6,8 +6,8 @@
 
 mod aspnet;
 mod beaker;
+mod budget;
 mod calendar;
-mod copies;
 mod cursor;
 mod django_signed;
 mod gob;
@@ -34,6 +34,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use serde_json::{Map, Value};
 
+use self::budget::Budget;
 use self::wrapper::{Wrapper, WRAPPERS};
 use crate::config::{unknown, ConfigError};
 use crate::session::envelope::{Cipher, Encrypter};
@@ -51,11 +52,13 @@ pub const MAX_DEPTH: usize = 127;
 struct Format {
     name: &'static str,
     /// Reads a whole value, of which the wanted parts must be in the result. Whether it is malformed does
-    /// not depend on what is wanted.
-    decode: fn(&[u8], &Wanted) -> Result<Value, Reason>,
+    /// not depend on what is wanted. All that is made of it is drawn from the budget.
+    decode: Decode,
     /// Whether a value begins as this format's values do: cheap, for `auto` and for messages.
     begins: fn(&[u8]) -> bool,
 }
+
+type Decode = fn(&[u8], &Wanted, &Budget) -> Result<Value, Reason>;
 
 /// All formats. `auto` tries them in this order: first those that prove themselves soonest.
 const FORMATS: &[Format] = &[
@@ -89,7 +92,7 @@ pub enum Reason {
     Malformed,
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
-    /// Its references would copy, or what is compressed would expand to, more than is taken.
+    /// It would become more than its budget allows.
     TooLarge,
 }
 
@@ -129,14 +132,17 @@ pub struct Pipeline {
     format: &'static Format,
     /// For the wrapper `encrypted`.
     encrypter: Option<Arc<Encrypter>>,
+    /// The largest session of the store, which bounds what each may become.
+    max_size: usize,
 }
 
-/// By the names and by the keys.
+/// By the names, the keys and the bound.
 impl PartialEq for Pipeline {
     fn eq(&self, other: &Self) -> bool {
         self.format.name == other.format.name
             && self.wrapper_names().eq(other.wrapper_names())
             && self.encrypter == other.encrypter
+            && self.max_size == other.max_size
     }
 }
 
@@ -149,6 +155,9 @@ impl Default for Pipeline {
 }
 
 impl Pipeline {
+    /// The largest session, in bytes, where a store says nothing else.
+    pub const MAX_SIZE: usize = 64 * 1024;
+
     /// How many wrappers a value may be in.
     const MAX_WRAPPERS: usize = 4;
 
@@ -190,7 +199,7 @@ impl Pipeline {
     }
 
     fn of(format: &'static Format) -> Self {
-        Self { wrappers: Vec::new(), format, encrypter: None }
+        Self { wrappers: Vec::new(), format, encrypter: None, max_size: Self::MAX_SIZE }
     }
 
     /// Takes the keys of the wrapper `encrypted`, where it stands, and the cipher that is configured for them.
@@ -212,15 +221,26 @@ impl Pipeline {
         Ok(self)
     }
 
+    /// Takes the size of the largest session of the store, in bytes: it bounds what a session may become.
+    #[must_use]
+    pub fn with_max_size(mut self, max_size: usize) -> Self {
+        self.max_size = max_size;
+        self
+    }
+
     /// Reads a stored value; the result holds at least what `wanted` names, where it stands.
     ///
     /// An empty value, also one in wrappers, is a session without names. Reading less of a value never fails
     /// where reading all of it succeeds, and finds the same.
     pub fn decode(&self, raw: &[u8], wanted: &Wanted) -> Result<Value, Undecodable> {
+        self.read(raw, wanted, &Budget::of(raw.len(), self.max_size))
+    }
+
+    fn read(&self, raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Undecodable> {
         let mut value = Cow::Borrowed(raw);
         for wrapper in &self.wrappers {
             if !value.is_empty() && (wrapper.wraps)(&value) {
-                let unwrapped = (wrapper.unwrap)(&value, self.encrypter.as_deref());
+                let unwrapped = (wrapper.unwrap)(&value, self.encrypter.as_deref(), budget);
                 value = Cow::Owned(unwrapped.map_err(|reason| Undecodable {
                     format: wrapper.name,
                     reason,
@@ -231,7 +251,7 @@ impl Pipeline {
         if value.is_empty() {
             return Ok(Value::Object(Map::new()));
         }
-        (self.format.decode)(&value, wanted).map_err(|reason| Undecodable {
+        (self.format.decode)(&value, wanted, budget).map_err(|reason| Undecodable {
             format: self.format.name,
             reason,
             looks_like: looks_like(&value).filter(|name| *name != self.format.name),
@@ -247,7 +267,10 @@ impl Pipeline {
         fields: &[(Vec<u8>, Vec<u8>)],
         wanted: &Wanted,
     ) -> Result<Value, Undecodable> {
-        let mut object = Map::with_capacity(wanted.names());
+        let too_large = |reason| Undecodable { format: self.format.name, reason, looks_like: None };
+        let stored = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let budget = Budget::of(stored, self.max_size);
+        let mut object = budget.object(wanted.members(fields.len()));
         let (mut decoded, mut failed) = (false, None);
         let there = || fields.iter().filter(|(_, value)| !value.is_empty());
         for (name, value) in there() {
@@ -255,22 +278,37 @@ impl Pipeline {
             if *part == Wanted::Nothing {
                 continue;
             }
-            let member = self.decode(value, part).map_err(|error| failed = Some(error)).ok();
+            let member =
+                self.field(value, part, &budget)?.map_err(|error| failed = Some(error)).ok();
             decoded |= member.is_some();
-            object.insert(text(name).into_owned(), member.unwrap_or_default());
+            let name = budget.text(name).map_err(too_large)?;
+            object.insert(name, member.unwrap_or_default()).map_err(too_large)?;
         }
         for (_, value) in there() {
             if decoded {
                 break;
             }
-            match self.decode(value, &Wanted::Nothing) {
+            match self.field(value, &Wanted::Nothing, &budget)? {
                 Ok(_) => decoded = true,
                 Err(error) => failed = Some(error),
             }
         }
         match failed {
             Some(error) if !decoded => Err(error),
-            _ => Ok(Value::Object(object)),
+            _ => Ok(object.into_value()),
+        }
+    }
+
+    /// Reads the value of a field. Where nothing is left of the session's budget, the whole hash cannot be read.
+    fn field(
+        &self,
+        value: &[u8],
+        wanted: &Wanted,
+        budget: &Budget,
+    ) -> Result<Result<Value, Undecodable>, Undecodable> {
+        match self.read(value, wanted, budget) {
+            Err(error) if error.reason == Reason::TooLarge => Err(error),
+            read => Ok(read),
         }
     }
 
@@ -286,51 +324,47 @@ fn looks_like(value: &[u8]) -> Option<&'static str> {
 }
 
 /// `raw`: the value itself.
-fn raw(value: &[u8], _: &Wanted) -> Result<Value, Reason> {
-    Ok(Value::String(text(value).into_owned()))
+fn raw(value: &[u8], _: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    budget.text(value).map(Value::String)
 }
 
 /// `jvm`: what Java's stores of sessions write, each value by the JDK's serialization or else by Jackson, of
 /// whose type tags nothing is left.
-fn jvm(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    jdk_or(jackson::decode, value, wanted)
+fn jvm(value: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    jdk_or(jackson::decode, value, wanted, budget)
 }
 
 /// `jvm_tagged`: the same with Jackson's type tags.
-fn jvm_tagged(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    jdk_or(json::decode, value, wanted)
+fn jvm_tagged(value: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    jdk_or(json::decode, value, wanted, budget)
 }
 
 /// No JSON begins as a stream of the JDK does.
-fn jdk_or(
-    json: fn(&[u8], &Wanted) -> Result<Value, Reason>,
-    value: &[u8],
-    wanted: &Wanted,
-) -> Result<Value, Reason> {
+fn jdk_or(json: Decode, value: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     let decode = if java::begins(value) { java::decode } else { json };
-    decode(value, wanted)
+    decode(value, wanted, budget)
 }
 
 /// `auto`: what is compressed is taken out, once, where the value proves to be so; then the first format that
 /// a value begins like and in which it is well formed to its end. That does not depend on what is wanted, so
 /// that a session is read alike everywhere.
-fn auto(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+fn auto(value: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     // Before the formats: what hardly compresses still looks like one of them, behind an odd name.
-    let plain = Wrapper::proven(value).map(|wrapper| (wrapper.unwrap)(value, None));
+    let plain = Wrapper::proven(value).map(|wrapper| (wrapper.unwrap)(value, None, budget));
     match plain {
-        None => auto_plain(value, wanted),
+        None => auto_plain(value, wanted, budget),
         Some(Ok(plain)) if plain.is_empty() => Ok(Value::Object(Map::new())),
-        Some(Ok(plain)) => auto_plain(&plain, wanted),
-        Some(Err(reason)) => match auto_plain(value, wanted) {
+        Some(Ok(plain)) => auto_plain(&plain, wanted, budget),
+        Some(Err(reason)) => match auto_plain(value, wanted, budget) {
             Err(Reason::Malformed) => Err(reason),
             read => read,
         },
     }
 }
 
-fn auto_plain(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+fn auto_plain(value: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     let likely = FORMATS.iter().filter(|format| (format.begins)(value));
-    let mut read = likely.map(|format| (format.decode)(value, wanted));
+    let mut read = likely.map(|format| (format.decode)(value, wanted, budget));
     read.find(|read| *read != Err(Reason::Malformed)).unwrap_or(Err(Reason::Malformed))
 }
 
@@ -349,6 +383,10 @@ mod tests {
 
     use super::*;
     use crate::pointer::{Pointer, Selected};
+
+    fn auto(value: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::auto(value, wanted, &budget::tests::of(value))
+    }
 
     pub(super) fn pointers(texts: &[impl AsRef<str>]) -> Vec<Pointer> {
         texts.iter().map(|text| Pointer::parse(text.as_ref()).unwrap()).collect()
@@ -369,7 +407,7 @@ mod tests {
     /// Checks that reading what `wanted` names of `raw` finds what reading all of it finds, and that what is
     /// malformed is so whatever is wanted.
     pub(super) fn parts_agree(
-        decode: fn(&[u8], &Wanted) -> Result<Value, Reason>,
+        decode: impl Fn(&[u8], &Wanted) -> Result<Value, Reason>,
         raw: &[u8],
         wanted: &[impl AsRef<str>],
     ) {
@@ -396,7 +434,8 @@ mod tests {
         for session in captured.iter().chain(others) {
             for cut in 0..session.len() {
                 for wanted in [Wanted::All, Wanted::Nothing] {
-                    assert_eq!(decode(&session[..cut], &wanted), Err(Reason::Malformed), "{cut}");
+                    let read = decode(&session[..cut], &wanted, &budget::tests::of(session));
+                    assert_eq!(read, Err(Reason::Malformed), "{cut}");
                 }
             }
         }
@@ -521,7 +560,10 @@ mod tests {
                 continue;
             }
             for place in places(&session.expected) {
-                parts_agree(format.decode, &session.raw, &[place]);
+                let decode = |raw: &[u8], wanted: &Wanted| {
+                    (format.decode)(raw, wanted, &budget::tests::of(raw))
+                };
+                parts_agree(decode, &session.raw, &[place]);
             }
         }
     }

@@ -135,15 +135,15 @@ impl Formatter for Ascii {
         out: &mut W,
         text: &str,
     ) -> io::Result<()> {
-        let plain = |c: char| c.is_ascii() && c != '\u{7f}';
+        let plain = |byte: &u8| byte.is_ascii() && *byte != 0x7f;
         let mut rest = text;
-        while let Some(at) = rest.find(|c| !plain(c)) {
+        while let Some(at) = rest.bytes().position(|byte| !plain(&byte)) {
             let (before, from) = rest.split_at(at);
             out.write_all(before.as_bytes())?;
             let mut chars = from.chars();
             if let Some(c) = chars.next() {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    write!(out, "\\u{unit:04x}")?;
+                    out.write_all(&escaped(*unit))?;
                 }
             }
             rest = chars.as_str();
@@ -158,6 +158,13 @@ impl Formatter for Ascii {
     ) -> io::Result<()> {
         CompactFormatter.write_char_escape(out, escape)
     }
+}
+
+/// `\uXXXX` of a UTF-16 unit.
+fn escaped(unit: u16) -> [u8; 6] {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let digit = |above: u16| HEX[usize::from(unit >> above & 15)];
+    [b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]
 }
 
 #[cfg(test)]

@@ -8,16 +8,17 @@
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::budget::Budget;
 use super::cursor::Cursor;
-use super::{text, Reason, Wanted};
+use super::{Reason, Wanted};
 
 /// `DistributedSession.SerializationRevision`.
 const VERSION: u8 = 2;
 
 /// Reads a session; its id in there is not that of its key and is left out.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     const ID: usize = 16;
     let mut data = Cursor::new(raw);
     if data.byte()? != VERSION {
@@ -25,16 +26,16 @@ pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
     }
     let count = data.number(3)?;
     data.take(ID)?;
-    let mut session = Map::with_capacity(wanted.names());
+    let mut session = budget.object(wanted.names());
     for _ in 0..count {
         let name = data.counted(2)?;
         let bytes = data.counted(4)?;
         if *wanted.member(name) != Wanted::Nothing {
-            session.insert(text(name).into_owned(), value(bytes));
+            session.insert(budget.text(name)?, value(bytes, budget)?)?;
         }
     }
     match data.left() {
-        0 => Ok(Value::Object(session)),
+        0 => Ok(session.into_value()),
         _ => Err(Reason::Malformed),
     }
 }
@@ -52,11 +53,12 @@ pub(super) fn begins(raw: &[u8]) -> bool {
 
 /// No text holds a NUL, but most numbers of `SetInt32` do: so they all are read alike, in base64, and not
 /// some as a text.
-fn value(bytes: &[u8]) -> Value {
-    match bytes.contains(&0) {
-        true => Value::String(format!("base64:{}", STANDARD.encode(bytes))),
-        false => Value::String(text(bytes).into_owned()),
+fn value(bytes: &[u8], budget: &Budget) -> Result<Value, Reason> {
+    if !bytes.contains(&0) {
+        return budget.text(bytes).map(Value::String);
     }
+    budget.draw(2 * bytes.len())?;
+    Ok(Value::String(format!("base64:{}", STANDARD.encode(bytes))))
 }
 
 #[cfg(test)]
@@ -65,9 +67,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{
         captured, cut_off_is_refused, edited, edits, parts_agree, pointers,
     };
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     type Entry = (&'static [u8], &'static [u8]);
 

@@ -9,14 +9,17 @@ use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use serde_json::Value;
 
+use super::budget::Budget;
 use super::{json, pickle, wrapper, Reason, Wanted};
 
 /// Reads a session, by either of Beaker's serializers.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    let session = STANDARD.decode(pickle::decode_text(raw)?).map_err(|_| Reason::Malformed)?;
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    let text = pickle::decode_text(raw, budget)?;
+    budget.draw(text.len())?;
+    let session = STANDARD.decode(text).map_err(|_| Reason::Malformed)?;
     match pickle::begins(&session) {
-        true => pickle::decode(&session, wanted),
-        false => json::decode(&wrapper::inflate(&session)?, wanted),
+        true => pickle::decode(&session, wanted, budget),
+        false => json::decode(&wrapper::inflate(&session, budget)?, wanted, budget),
     }
 }
 
@@ -39,7 +42,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{captured, cut_off_is_refused, edited, edits, parts_agree};
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     /// `{"a": 1}`, by the serializers `pickle` and `json`.
     const PICKLED: &str = "gAJ9cQBYAQAAAGFxAUsBcy4=";

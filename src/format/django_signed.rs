@@ -10,19 +10,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
 use serde_json::Value;
 
+use super::budget::Budget;
 use super::{json, pickle, wrapper, Reason, Wanted};
 
 /// Reads the payload of a signed text.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     let payload = payload(raw).ok_or(Reason::Malformed)?;
+    budget.draw(payload.len())?;
     let unbase64 = |text| URL_SAFE_NO_PAD.decode(text).map_err(|_| Reason::Malformed);
     let session = match payload.strip_prefix(b".") {
-        Some(compressed) => wrapper::inflate(&unbase64(compressed)?)?,
+        Some(compressed) => wrapper::inflate(&unbase64(compressed)?, budget)?,
         None => unbase64(payload)?,
     };
     match pickle::begins(&session) {
-        true => pickle::decode(&session, wanted),
-        false => json::decode(&session, wanted),
+        true => pickle::decode(&session, wanted, budget),
+        false => json::decode(&session, wanted, budget),
     }
 }
 
@@ -56,7 +58,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{captured, edited, edits, parts_agree};
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     /// A time and a signature.
     const SIGNED: &str = ":1QaUZC:YIye-ze3TTx7gtSv422nZA4sgmk";

@@ -15,17 +15,16 @@ mod wire;
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 use self::types::{Id, Type, Types};
 use self::wire::Wire;
-use super::copies::Copies;
-use super::{text, Reason, Wanted, MAX_DEPTH};
+use super::budget::Budget;
+use super::{Reason, Wanted, MAX_DEPTH};
 
 /// Reads the one value of a stream.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    let mut reader =
-        Reader { wire: Wire::new(raw), types: Types::default(), copies: Copies::of(raw) };
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    let mut reader = Reader { wire: Wire::new(raw), types: Types::default(), budget };
     reader.wire.message()?;
     let id = reader.type_of_value()?;
     reader.begin(id)?;
@@ -61,11 +60,22 @@ impl<'r, 'w> Place<'r, 'w> {
     }
 
     /// Makes JSON of what was read there; null where nothing of it is wanted.
-    fn make<T>(self, read: T, value: impl FnOnce(T) -> Value) -> Value {
-        match self.wanted {
-            Wanted::Nothing => Value::Null,
-            _ => value(read),
+    fn make<T>(
+        self,
+        read: T,
+        budget: &Budget,
+        value: impl FnOnce(T) -> Value,
+    ) -> Result<Value, Reason> {
+        if *self.wanted == Wanted::Nothing {
+            return Ok(Value::Null);
         }
+        let value = value(read);
+        budget.draw(match &value {
+            Value::Number(number) => number.as_str().len(),
+            Value::String(text) => text.len(),
+            _ => 0,
+        })?;
+        Ok(value)
     }
 }
 
@@ -73,8 +83,8 @@ impl<'r, 'w> Place<'r, 'w> {
 struct Reader<'r> {
     wire: Wire<'r>,
     types: Types<'r>,
-    /// Of the names of structs and their fields, which stand in their types.
-    copies: Copies,
+    /// Of what is made; and of the names of structs and their fields, which stand in their types.
+    budget: &'r Budget,
 }
 
 impl<'r> Reader<'r> {
@@ -101,11 +111,15 @@ impl<'r> Reader<'r> {
     fn value(&mut self, id: Id, place: Place<'r, '_>) -> Result<Value, Reason> {
         Ok(match id {
             types::BOOL => Value::Bool(self.wire.uint()? != 0),
-            types::INT => place.make(self.wire.int()?, Value::from),
-            types::UINT => place.make(self.wire.uint()?, Value::from),
-            types::FLOAT => place.make(self.wire.float()?, float),
-            types::COMPLEX => place.make(self.complex()?, complex),
-            types::BYTES | types::STRING => place.make(self.wire.bytes()?, text_of),
+            types::INT => place.make(self.wire.int()?, self.budget, Value::from)?,
+            types::UINT => place.make(self.wire.uint()?, self.budget, Value::from)?,
+            types::FLOAT => place.make(self.wire.float()?, self.budget, float)?,
+            types::COMPLEX => {
+                let complex_number = self.complex()?;
+                self.budget.float_name()?;
+                place.make(complex_number, self.budget, complex)?
+            }
+            types::BYTES | types::STRING => self.text(place)?,
             types::INTERFACE => match self.interface()? {
                 None => Value::Null,
                 Some((id, name)) => self.value(id, Place { name, ..place })?,
@@ -135,18 +149,44 @@ impl<'r> Reader<'r> {
     }
 
     fn defined(&mut self, id: Id, place: Place<'r, '_>) -> Result<Value, Reason> {
+        /// What it costs to read a value of a type that is looked up.
+        const STEP: usize = 64;
+        // Also of what nothing is wanted: it takes time.
+        self.budget.draw(STEP)?;
         let of = self.types.get(id)?;
         let value = match &*of {
-            Type::Marshaler { name } => {
-                place.make(self.wire.bytes()?, |bytes| marshaled(name, bytes))
-            }
+            Type::Marshaler { name } => self.marshaled(name, place)?,
             _ if place.depth >= MAX_DEPTH => return Err(Reason::TooDeep),
             Type::Array { element, length } => self.list(*element, Some(*length), place)?,
             Type::Slice { element } => self.list(*element, None, place)?,
             Type::Map { key, element } => self.map(*key, *element, place)?,
             Type::Struct { name, fields } => self.fields(name, fields, place)?,
         };
-        Ok(place.make(value, |value| value))
+        Ok(if *place.wanted == Wanted::Nothing { Value::Null } else { value })
+    }
+
+    /// A text, or bytes that are none.
+    fn text(&mut self, place: Place<'r, '_>) -> Result<Value, Reason> {
+        let bytes = self.wire.bytes()?;
+        match place.wanted {
+            Wanted::Nothing => Ok(Value::Null),
+            _ => self.budget.text(bytes).map(Value::String),
+        }
+    }
+
+    /// What a type made of itself, which is not said how.
+    fn marshaled(&mut self, name: &[u8], place: Place<'r, '_>) -> Result<Value, Reason> {
+        let bytes = self.wire.bytes()?;
+        match place.wanted {
+            Wanted::Nothing => Ok(Value::Null),
+            _ => match print::marshaled(name, bytes) {
+                Some(text) => {
+                    self.budget.date()?;
+                    Ok(Value::String(text))
+                }
+                None => self.budget.text(bytes).map(Value::String),
+            },
+        }
     }
 
     /// Reads an array, whose type tells its length too, or a slice. Each element takes a byte at least.
@@ -160,11 +200,12 @@ impl<'r> Reader<'r> {
         if length.is_some_and(|length| length != count) {
             return Err(Reason::Malformed);
         }
-        let mut list = Vec::new();
+        let most = place.wanted.elements(count.min(self.wire.left()));
+        let mut list = self.budget.list(most)?;
         for at in 0..count {
             let value = self.value(element, place.inside(place.wanted.element(at)))?;
             if !place.wanted.ends_before(at) {
-                list.push(value);
+                self.budget.push(&mut list, value)?;
             }
         }
         Ok(Value::Array(list))
@@ -172,16 +213,17 @@ impl<'r> Reader<'r> {
 
     fn map(&mut self, key: Id, element: Id, place: Place<'r, '_>) -> Result<Value, Reason> {
         let count = self.wire.count()?;
-        let mut map = Map::with_capacity(place.wanted.names());
+        let most = place.wanted.members(count.min(self.wire.left() / 2));
+        let mut map = self.budget.object(most);
         for _ in 0..count {
             let name = self.name(key, place)?;
             let wanted = place.wanted.member(&name);
             let value = self.value(element, place.inside(wanted))?;
             if *wanted != Wanted::Nothing {
-                map.insert(text(&name).into_owned(), value);
+                map.insert(self.budget.text(&name)?, value)?;
             }
         }
-        Ok(Value::Object(map))
+        Ok(map.into_value())
     }
 
     /// Reads the key of a map as the name of a member: as `fmt` prints it, or, of what is no scalar, its JSON.
@@ -192,14 +234,17 @@ impl<'r> Reader<'r> {
                 None => "<nil>".to_owned(),
                 Some((id, _)) => return self.name(id, map),
             },
-            types::FLOAT => print::float(self.wire.float()?),
+            types::FLOAT => {
+                self.budget.float_name()?;
+                print::float(self.wire.float()?)
+            }
             _ => match self.value(key, map.inside(&Wanted::All))? {
                 Value::String(text) => text,
                 value => value.to_string(),
             },
         };
         // Such names within names grow.
-        self.copies.add(name.as_bytes())?;
+        self.budget.draw(name.len())?;
         Ok(Cow::Owned(name.into_bytes()))
     }
 
@@ -210,37 +255,28 @@ impl<'r> Reader<'r> {
         place: Place<'r, '_>,
     ) -> Result<Value, Reason> {
         let class = if place.name.is_empty() { name } else { place.name };
-        self.copies.add(class)?;
-        let mut object = Map::with_capacity(place.wanted.names());
+        self.budget.draw(class.len())?;
+        let mut object = self.budget.object(place.wanted.names());
         if place.wanted.class() && !class.is_empty() {
-            object.insert(Wanted::CLASS.to_owned(), text_of(class));
+            object.insert(Wanted::CLASS.to_owned(), Value::String(self.budget.text(class)?))?;
         }
         let mut next = 0;
         while let Some(field) = self.wire.field(&mut next)? {
             let (name, id) = *fields.get(field).ok_or(Reason::Malformed)?;
-            self.copies.add(name)?;
+            self.budget.draw(name.len())?;
             let wanted = place.wanted.member(name);
             let value = self.value(id, place.inside(wanted))?;
             if *wanted != Wanted::Nothing {
-                object.insert(text(name).into_owned(), value);
+                object.insert(self.budget.text(name)?, value)?;
             }
         }
-        Ok(Value::Object(object))
+        Ok(object.into_value())
     }
-}
-
-/// What a type made of itself, which is not said how.
-fn marshaled(name: &[u8], bytes: &[u8]) -> Value {
-    print::marshaled(name, bytes).map_or_else(|| text_of(bytes), Value::String)
 }
 
 /// JSON has no complex numbers: they are as Go prints them.
 fn complex((real, imaginary): (f64, f64)) -> Value {
     Value::String(print::complex(real, imaginary))
-}
-
-fn text_of(bytes: &[u8]) -> Value {
-    Value::String(text(bytes).into_owned())
 }
 
 /// JSON has no infinities: they are Go's words for them.
@@ -259,9 +295,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{
         captured, cut_off_is_refused, edited, edits, parts_agree, pointers,
     };
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     /// Written by Go 1.19: a struct with fields of each kind, a struct of its own type, one within an
     /// interface, a slice of interfaces that defines its type in the middle of the value.
@@ -407,7 +448,7 @@ mod tests {
             decode(&[message(&[&object]), slice.clone(), value].concat(), &Wanted::Nothing)
         };
         assert_eq!(times(16), Ok(Value::Null));
-        assert_eq!(times(22), Err(Reason::TooLarge));
+        assert_eq!(times(40), Err(Reason::TooLarge));
     }
 
     #[test]

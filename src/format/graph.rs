@@ -7,25 +7,31 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::{Number, Value};
 
-use super::{text, Reason, Wanted, MAX_DEPTH};
-
-/// How many nodes and bytes of text may be made again because they stand in several places: each such place
-/// copies them, and copies of copies grow without end in what a hostile session holds. What is not wanted of a
-/// container counts, too: it is gone through.
-const MAX_COPIED: usize = 256 * 1024;
+use super::budget::Budget;
+use super::{Reason, Wanted, MAX_DEPTH};
 
 /// A node's number in its graph; they grow in the order in which nodes are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Id(usize);
+pub(super) struct Id(u32);
 
-/// One part of a value. Names are as they are to be read in JSON, before [`text`].
+impl Id {
+    /// The number of no node.
+    pub(super) const NONE: Self = Self(u32::MAX);
+
+    fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One part of a value. Names are as they are to be read in JSON, before [`text`](super::text).
 #[derive(Debug, Clone)]
 pub(super) enum Node<'r> {
-    /// What is no container: null, booleans, numbers, texts that a decoder makes itself.
-    Leaf(Value),
+    /// What is no container.
+    Leaf(Leaf),
     /// A text, or bytes that are none.
     Text(Cow<'r, [u8]>),
     /// Elements in order.
@@ -33,52 +39,118 @@ pub(super) enum Node<'r> {
     /// Members in order; of one name the last counts.
     Map(Vec<Member<'r>>),
     /// The fields of an object, and the name of its class.
-    Object {
-        /// As the format writes it.
-        class: Cow<'r, [u8]>,
-        /// Its fields in order.
-        fields: Vec<Member<'r>>,
-    },
+    Object(Box<Object<'r>>),
     /// What is written elsewhere: the same as that node.
     Same(Id),
+}
+
+/// Null, booleans, numbers, texts that a decoder makes itself: a [`Value`] in less room.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Leaf {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+}
+
+/// An object of a class.
+#[derive(Debug, Clone)]
+pub(super) struct Object<'r> {
+    /// As the format writes it.
+    pub(super) class: Cow<'r, [u8]>,
+    /// Its fields in order.
+    pub(super) fields: Vec<Member<'r>>,
 }
 
 /// A name and what stands there.
 pub(super) type Member<'r> = (Cow<'r, [u8]>, Id);
 
+impl<'r> Node<'r> {
+    /// An object of a class.
+    pub(super) fn object(class: Cow<'r, [u8]>, fields: Vec<Member<'r>>) -> Self {
+        Self::Object(Box::new(Object { class, fields }))
+    }
+}
+
+/// Arrays and objects are no leaves: null.
+impl From<Value> for Leaf {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Bool(truth) => Self::Bool(truth),
+            Value::Number(number) => Self::Number(number),
+            Value::String(text) => Self::String(text),
+            Value::Null | Value::Array(_) | Value::Object(_) => Self::Null,
+        }
+    }
+}
+
+/// As JSON, but for texts, which are themselves.
+impl fmt::Display for Leaf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Bool(true) => "true",
+            Self::Bool(false) => "false",
+            Self::Number(number) => number.as_str(),
+            Self::String(text) => text,
+        })
+    }
+}
+
 /// Nodes by their numbers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Graph<'r> {
     nodes: Vec<Node<'r>>,
+    budget: &'r Budget,
 }
 
 impl<'r> Graph<'r> {
+    /// Without nodes.
+    pub(super) fn new(budget: &'r Budget) -> Self {
+        Self { nodes: Vec::new(), budget }
+    }
+
+    /// What its nodes, and what they hold, are drawn from. A node's own place is drawn here, what it owns where
+    /// it is made.
+    pub(super) fn budget(&self) -> &'r Budget {
+        self.budget
+    }
+
     /// Adds a node. Containers may be added empty and filled by [`Graph::get_mut`], so that what they hold
     /// can lead back to them.
-    pub(super) fn add(&mut self, node: Node<'r>) -> Id {
-        self.nodes.push(node);
-        Id(self.nodes.len() - 1)
+    #[inline]
+    pub(super) fn add(&mut self, node: Node<'r>) -> Result<Id, Reason> {
+        let id = u32::try_from(self.nodes.len()).map_err(|_| Reason::TooLarge)?;
+        self.budget.push(&mut self.nodes, node)?;
+        Ok(Id(id))
+    }
+
+    /// Adds a number that has at most 20 digits.
+    #[inline]
+    pub(super) fn number(&mut self, number: impl Into<Number>) -> Result<Id, Reason> {
+        const DIGITS: usize = 8;
+        self.budget.draw(DIGITS)?;
+        self.add(Node::Leaf(Leaf::Number(number.into())))
     }
 
     /// The node of that number. An [`Id`] is of use in the graph that gave it only.
     pub(super) fn get(&self, id: Id) -> &Node<'r> {
-        &self.nodes[id.0]
+        &self.nodes[id.at()]
     }
 
     /// As [`get`](Self::get), to change it.
     pub(super) fn get_mut(&mut self, id: Id) -> &mut Node<'r> {
-        &mut self.nodes[id.0]
+        &mut self.nodes[id.at()]
     }
 
     /// What is wanted of the value at `root`, null in place of what is not.
     pub(super) fn value(&self, root: Id, wanted: &Wanted) -> Result<Value, Reason> {
-        let mut visit = Visit {
-            nodes: &self.nodes,
-            state: vec![State::New; self.nodes.len()],
-            depth: 0,
-            copied: 0,
-        };
-        visit.value(root, wanted)
+        if *wanted == Wanted::Nothing {
+            return Ok(Value::Null);
+        }
+        self.budget.draw(self.nodes.len())?;
+        let state = vec![State::New; self.nodes.len()];
+        Visit { nodes: &self.nodes, budget: self.budget, state, depth: 0 }.value(root, wanted)
     }
 }
 
@@ -93,9 +165,9 @@ enum State {
 
 struct Visit<'g, 'r> {
     nodes: &'g [Node<'r>],
+    budget: &'r Budget,
     state: Vec<State>,
     depth: usize,
-    copied: usize,
 }
 
 impl Visit<'_, '_> {
@@ -103,52 +175,52 @@ impl Visit<'_, '_> {
         if *wanted == Wanted::Nothing {
             return Ok(Value::Null);
         }
-        match self.state[id.0] {
+        match self.state[id.at()] {
             State::Open => return Ok(Value::Null),
-            State::Made => self.copy(1)?,
+            State::Made => self.again(1)?,
             State::New => {}
         }
-        let again = self.state[id.0] == State::Made;
+        let again = self.state[id.at()] == State::Made;
         let nodes = self.nodes;
-        match &nodes[id.0] {
-            Node::Leaf(value) => {
-                self.state[id.0] = State::Made;
-                if again {
-                    self.copy(match value {
-                        Value::String(text) => text.len(),
-                        Value::Number(number) => number.as_str().len(),
-                        _ => 0,
-                    })?;
-                }
-                Ok(value.clone())
+        match &nodes[id.at()] {
+            Node::Leaf(leaf) => {
+                self.state[id.at()] = State::Made;
+                self.leaf(leaf)
             }
             Node::Text(bytes) => {
-                self.state[id.0] = State::Made;
-                if again {
-                    self.copy(bytes.len())?;
-                }
-                Ok(Value::String(text(bytes).into_owned()))
+                self.state[id.at()] = State::Made;
+                Ok(Value::String(self.budget.text(bytes)?))
             }
             Node::List(elements) => {
-                if again {
-                    self.copy(elements.len())?;
-                }
+                self.again(if again { elements.len() } else { 0 })?;
                 self.inside(id, |visit| visit.list(elements, wanted))
             }
             Node::Map(members) => {
-                if again {
-                    self.copy(members.len())?;
-                }
-                self.inside(id, |visit| visit.members(None, members, wanted, again))
+                self.again(if again { members.len() } else { 0 })?;
+                self.inside(id, |visit| visit.members(None, members, wanted))
             }
-            Node::Object { class, fields } => {
-                if again {
-                    self.copy(class.len() + fields.len())?;
-                }
-                self.inside(id, |visit| visit.members(Some(class), fields, wanted, again))
+            Node::Object(object) => {
+                let Object { class, fields } = &**object;
+                self.again(if again { fields.len() } else { 0 })?;
+                self.inside(id, |visit| visit.members(Some(class), fields, wanted))
             }
             Node::Same(other) => self.inside(id, |visit| visit.value(*other, wanted)),
         }
+    }
+
+    fn leaf(&self, leaf: &Leaf) -> Result<Value, Reason> {
+        Ok(match leaf {
+            Leaf::Null => Value::Null,
+            Leaf::Bool(truth) => Value::Bool(*truth),
+            Leaf::Number(number) => {
+                self.budget.draw(number.as_str().len())?;
+                Value::Number(number.clone())
+            }
+            Leaf::String(text) => {
+                self.budget.draw(text.len())?;
+                Value::String(text.clone())
+            }
+        })
     }
 
     fn inside(
@@ -160,19 +232,17 @@ impl Visit<'_, '_> {
             return Err(Reason::TooDeep);
         }
         self.depth += 1;
-        self.state[id.0] = State::Open;
+        self.state[id.at()] = State::Open;
         let value = make(self)?;
-        self.state[id.0] = State::Made;
+        self.state[id.at()] = State::Made;
         self.depth -= 1;
         Ok(value)
     }
 
     fn list(&mut self, elements: &[Id], wanted: &Wanted) -> Result<Value, Reason> {
-        let mut list = Vec::new();
-        for (at, element) in elements.iter().enumerate() {
-            if wanted.ends_before(at) {
-                break;
-            }
+        let count = wanted.elements(elements.len());
+        let mut list = self.budget.list(count)?;
+        for (at, element) in elements.iter().take(count).enumerate() {
             list.push(self.value(*element, wanted.element(at))?);
         }
         Ok(Value::Array(list))
@@ -183,31 +253,29 @@ impl Visit<'_, '_> {
         class: Option<&[u8]>,
         members: &[Member<'_>],
         wanted: &Wanted,
-        again: bool,
     ) -> Result<Value, Reason> {
-        let mut object = Map::with_capacity(wanted.names());
-        if let Some(class) = class.filter(|_| wanted.class()) {
-            object.insert(Wanted::CLASS.to_owned(), Value::String(text(class).into_owned()));
+        let class = class.filter(|_| wanted.class());
+        let count = wanted.members(members.len() + usize::from(class.is_some()));
+        let mut object = self.budget.object(count);
+        if let Some(class) = class {
+            let class = Value::String(self.budget.text(class)?);
+            object.insert(Wanted::CLASS.to_owned(), class)?;
         }
         for (name, member) in members {
             let part = wanted.member(name);
             if *part != Wanted::Nothing {
-                if again {
-                    self.copy(name.len())?;
-                }
                 let value = self.value(*member, part)?;
-                object.insert(text(name).into_owned(), value);
+                object.insert(self.budget.text(name)?, value)?;
             }
         }
-        Ok(Value::Object(object))
+        Ok(object.into_value())
     }
 
-    fn copy(&mut self, cost: usize) -> Result<(), Reason> {
-        self.copied = self.copied.saturating_add(cost);
-        if self.copied > MAX_COPIED {
-            return Err(Reason::TooLarge);
-        }
-        Ok(())
+    /// Pays for going once more through so many parts, also those of which nothing is wanted: the time that
+    /// it takes.
+    fn again(&self, parts: usize) -> Result<(), Reason> {
+        const STEP: usize = 16;
+        self.budget.draw(parts.saturating_mul(STEP))
     }
 }
 
@@ -228,11 +296,12 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_made() {
-        let mut graph = Graph::default();
-        let one = graph.add(Node::Leaf(json!(1)));
-        let name = graph.add(text_node("a"));
-        let list = graph.add(Node::List(vec![one, name]));
-        let root = graph.add(Node::Map(vec![member("list", list), member("n", one)]));
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
+        let one = graph.add(Node::Leaf(Leaf::from(json!(1)))).unwrap();
+        let name = graph.add(text_node("a")).unwrap();
+        let list = graph.add(Node::List(vec![one, name])).unwrap();
+        let root = graph.add(Node::Map(vec![member("list", list), member("n", one)])).unwrap();
         let part = |pointer: &str| graph.value(root, &Wanted::of(&pointers(&[pointer]))).unwrap();
         assert_eq!(graph.value(root, &Wanted::All).unwrap(), json!({"list": [1, "a"], "n": 1}));
         assert_eq!(part("/list/1"), json!({"list": [null, "a"]}));
@@ -242,11 +311,12 @@ mod tests {
 
     #[test]
     fn a_class_is_given_where_it_is_asked_for() {
-        let mut graph = Graph::default();
-        let one = graph.add(Node::Leaf(json!(1)));
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
+        let one = graph.add(Node::Leaf(Leaf::from(json!(1)))).unwrap();
         let class = Cow::Borrowed(&b"App\\User"[..]);
-        let user = graph.add(Node::Object { class, fields: vec![member("id", one)] });
-        let root = graph.add(Node::Map(vec![member("user", user)]));
+        let user = graph.add(Node::object(class, vec![member("id", one)])).unwrap();
+        let root = graph.add(Node::Map(vec![member("user", user)])).unwrap();
         let of = |wanted: &Wanted| graph.value(root, wanted).unwrap();
         assert_eq!(of(&Wanted::All), json!({"user": {"id": 1}}));
         let classes = Wanted::of(&pointers(&["/user/@class", "/user/id"]));
@@ -256,19 +326,21 @@ mod tests {
 
     #[test]
     fn a_field_hides_the_class() {
-        let mut graph = Graph::default();
-        let one = graph.add(Node::Leaf(json!(1)));
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
+        let one = graph.add(Node::Leaf(Leaf::from(json!(1)))).unwrap();
         let class = Cow::Borrowed(&b"A"[..]);
-        let root = graph.add(Node::Object { class, fields: vec![member("@class", one)] });
+        let root = graph.add(Node::object(class, vec![member("@class", one)])).unwrap();
         assert_eq!(graph.value(root, &Wanted::Described).unwrap(), json!({"@class": 1}));
     }
 
     #[test]
     fn circles_are_cut_and_shared_parts_are_not() {
-        let mut graph = Graph::default();
-        let name = graph.add(text_node("x"));
-        let root = graph.add(Node::List(Vec::new()));
-        let same = graph.add(Node::Same(root));
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
+        let name = graph.add(text_node("x")).unwrap();
+        let root = graph.add(Node::List(Vec::new())).unwrap();
+        let same = graph.add(Node::Same(root)).unwrap();
         *graph.get_mut(root) = Node::List(vec![name, name, root, same]);
         assert_eq!(graph.value(root, &Wanted::All).unwrap(), json!(["x", "x", null, null]));
         assert!(matches!(graph.get(name), Node::Text(_)));
@@ -279,40 +351,47 @@ mod tests {
         const MANY: usize = 1000;
         let name = &Wanted::of(&pointers(&["/k/*/name"]));
         let last = &Wanted::of(&pointers(&["/k/*/999"]));
-        let mut graph = Graph::default();
-        let one = graph.add(Node::Leaf(json!(1)));
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
+        let one = graph.add(Node::Leaf(Leaf::from(json!(1)))).unwrap();
         let unwanted = vec![member("x", one); MANY];
-        let map = graph.add(Node::Map(unwanted.clone()));
+        let map = graph.add(Node::Map(unwanted.clone())).unwrap();
         let class = Cow::Borrowed(&b"A"[..]);
-        let object = graph.add(Node::Object { class, fields: unwanted });
-        let list = graph.add(Node::List(vec![one; MANY]));
+        let object = graph.add(Node::object(class, unwanted)).unwrap();
+        let list = graph.add(Node::List(vec![one; MANY])).unwrap();
         for (shared, wanted) in [(map, name), (object, name), (list, last)] {
             let mut of = |places: usize| {
-                let places = graph.add(Node::List(vec![shared; places]));
-                let root = graph.add(Node::Map(vec![member("k", places)]));
-                graph.value(root, wanted).map(drop)
+                let places = graph.add(Node::List(vec![shared; places])).unwrap();
+                let root = graph.add(Node::Map(vec![member("k", places)])).unwrap();
+                let budget = Budget::of(0, 0);
+                Graph { nodes: graph.nodes.clone(), budget: &budget }.value(root, wanted).map(drop)
             };
-            assert_eq!((of(100), of(MANY)), (Ok(()), Err(Reason::TooLarge)));
+            assert_eq!((of(10), of(MANY)), (Ok(()), Err(Reason::TooLarge)));
         }
     }
 
     #[test]
     fn copies_of_copies_are_bounded_and_so_is_depth() {
-        let mut graph = Graph::default();
-        let mut root = graph.add(text_node("x"));
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
+        let mut root = graph.add(text_node("x")).unwrap();
         for _ in 0..100 {
-            root = graph.add(Node::List(vec![root, root]));
+            root = graph.add(Node::List(vec![root, root])).unwrap();
         }
         assert_eq!(graph.value(root, &Wanted::All), Err(Reason::TooLarge));
         // Nor may a long name stand again and again.
-        let null = graph.add(Node::Leaf(json!(null)));
-        let name = Cow::Owned(vec![b'x'; MAX_COPIED / 10]);
-        let map = graph.add(Node::Map(vec![(name, null)]));
-        let list = graph.add(Node::List(vec![map; 12]));
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
+        let null = graph.add(Node::Leaf(Leaf::Null)).unwrap();
+        let name = Cow::Owned(vec![b'x'; 100_000]);
+        let map = graph.add(Node::Map(vec![(name, null)])).unwrap();
+        let list = graph.add(Node::List(vec![map; 12])).unwrap();
         assert_eq!(graph.value(list, &Wanted::All), Err(Reason::TooLarge));
-        let mut deep = graph.add(Node::Leaf(json!(null)));
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
+        let mut deep = graph.add(Node::Leaf(Leaf::Null)).unwrap();
         for _ in 0..=MAX_DEPTH {
-            deep = graph.add(Node::List(vec![deep]));
+            deep = graph.add(Node::List(vec![deep])).unwrap();
         }
         assert_eq!(graph.value(deep, &Wanted::All), Err(Reason::TooDeep));
         assert_eq!(graph.value(deep, &Wanted::Nothing), Ok(json!(null)));

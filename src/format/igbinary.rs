@@ -11,15 +11,15 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::copies::Copies;
+use super::budget::Budget;
 use super::cursor::Cursor;
-use super::graph::{Graph, Id, Node};
+use super::graph::{Graph, Id, Leaf, Member, Node};
 use super::php::{float, Key};
 use super::{Reason, Wanted, MAX_DEPTH};
 
 /// Reads a session, which is an array, or any other value.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    let mut reader = Reader::new(raw);
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    let mut reader = Reader::new(raw, budget);
     let (0, 1 | 2) = (reader.input.number(3)?, reader.input.byte()?) else {
         return Err(Reason::Malformed);
     };
@@ -43,18 +43,18 @@ struct Reader<'r> {
     texts: Vec<&'r [u8]>,
     /// What references can name, in order: arrays, objects, and scalars that a variable holds.
     parts: Vec<Id>,
-    /// Of texts that stand for their numbers.
-    copies: Copies,
+    /// Of what is made, and of texts that stand for their numbers.
+    budget: &'r Budget,
 }
 
 impl<'r> Reader<'r> {
-    fn new(raw: &'r [u8]) -> Self {
+    fn new(raw: &'r [u8], budget: &'r Budget) -> Self {
         Self {
             input: Cursor::new(raw),
-            graph: Graph::default(),
+            graph: Graph::new(budget),
             texts: Vec::new(),
             parts: Vec::new(),
-            copies: Copies::of(raw),
+            budget,
         }
     }
 
@@ -71,18 +71,21 @@ impl<'r> Reader<'r> {
         let kind = self.input.byte()?;
         let id = self.value_of(kind, depth)?;
         if !matches!(kind, 0x01..=0x03 | 0x14..=0x1c | 0x22..=0x24) {
-            self.parts.push(id);
+            self.budget.push(&mut self.parts, id)?;
         }
         Ok(id)
     }
 
     fn value_of(&mut self, kind: u8, depth: usize) -> Result<Id, Reason> {
         let leaf = match kind {
-            0x00 => Value::Null,
-            0x04 => Value::Bool(false),
-            0x05 => Value::Bool(true),
-            0x06..=0x0b | 0x20 | 0x21 => Value::from(self.integer(kind)?),
-            0x0c => float(f64::from_bits(self.input.number(8)?)),
+            0x00 => Leaf::Null,
+            0x04 => Leaf::Bool(false),
+            0x05 => Leaf::Bool(true),
+            0x06..=0x0b | 0x20 | 0x21 => {
+                let number = self.integer(kind)?;
+                return self.graph.number(number);
+            }
+            0x0c => float(f64::from_bits(self.input.number(8)?)).into(),
             0x01..=0x03 => return self.reference(width(kind, 0x01)),
             0x22..=0x24 => return self.reference(width(kind, 0x22)),
             0x14..=0x1c if depth >= MAX_DEPTH => return Err(Reason::TooDeep),
@@ -90,10 +93,10 @@ impl<'r> Reader<'r> {
             0x17..=0x1c => return self.object(kind, depth),
             _ => {
                 let text = self.text(kind)?;
-                return Ok(self.graph.add(Node::Text(Cow::Borrowed(text))));
+                return self.graph.add(Node::Text(Cow::Borrowed(text)));
             }
         };
-        Ok(self.graph.add(Node::Leaf(leaf)))
+        self.graph.add(Node::Leaf(leaf))
     }
 
     fn integer(&mut self, kind: u8) -> Result<i64, Reason> {
@@ -123,13 +126,13 @@ impl<'r> Reader<'r> {
 
     fn new_text(&mut self, width: usize) -> Result<&'r [u8], Reason> {
         let text = self.input.counted(width)?;
-        self.texts.push(text);
+        self.budget.push(&mut self.texts, text)?;
         Ok(text)
     }
 
     fn text_again(&mut self, width: usize) -> Result<&'r [u8], Reason> {
         let text = *nth(&self.texts, self.input.number(width)?)?;
-        self.copies.add(text)?;
+        self.budget.draw(text.len())?;
         Ok(text)
     }
 
@@ -138,15 +141,17 @@ impl<'r> Reader<'r> {
     }
 
     fn array(&mut self, width: usize, depth: usize) -> Result<Id, Reason> {
-        let id = self.graph.add(Node::List(Vec::new()));
-        self.parts.push(id);
+        let id = self.graph.add(Node::List(Vec::new()))?;
+        self.budget.push(&mut self.parts, id)?;
         let members = self.members(width, depth)?;
         let is_list = members.iter().zip(0..).all(|((key, _), at)| *key == Key::Int(at));
         *self.graph.get_mut(id) = match is_list {
-            true => Node::List(members.into_iter().map(|(_, element)| element).collect()),
-            false => {
-                Node::Map(members.into_iter().map(|(key, member)| (key.bytes(), member)).collect())
+            true => {
+                let mut elements = self.budget.list(members.len())?;
+                elements.extend(members.into_iter().map(|(_, element)| element));
+                Node::List(elements)
             }
+            false => Node::Map(self.named(members, |key| key)?),
         };
         Ok(id)
     }
@@ -157,13 +162,12 @@ impl<'r> Reader<'r> {
             0x17..=0x19 => self.new_text(width(kind, 0x17))?,
             _ => self.text_again(width(kind, 0x1a))?,
         };
-        let id = self.graph.add(Node::Leaf(Value::Null));
-        self.parts.push(id);
+        let id = self.graph.add(Node::Leaf(Leaf::Null))?;
+        self.budget.push(&mut self.parts, id)?;
         let object = match self.input.byte()? {
             kind @ 0x14..=0x16 => {
-                let properties = self.members(width(kind, 0x14), depth)?.into_iter();
-                let fields = properties.map(|(key, field)| (key.unmarked().bytes(), field));
-                Node::Object { class: Cow::Borrowed(class), fields: fields.collect() }
+                let properties = self.members(width(kind, 0x14), depth)?;
+                Node::object(Cow::Borrowed(class), self.named(properties, Key::unmarked)?)
             }
             kind @ 0x1d..=0x1f => Node::Text(Cow::Borrowed(self.input.counted(width(kind, 0x1d))?)),
             // A case of an enumeration, as `serialize` writes it.
@@ -177,10 +181,23 @@ impl<'r> Reader<'r> {
         Ok(id)
     }
 
+    /// Members by the names that their keys are.
+    fn named(
+        &self,
+        members: Vec<(Key<'r>, Id)>,
+        name: impl Fn(Key<'r>) -> Key<'r>,
+    ) -> Result<Vec<Member<'r>>, Reason> {
+        let mut named = self.budget.list(members.len())?;
+        named.extend(members.into_iter().map(|(key, member)| (name(key).bytes(), member)));
+        Ok(named)
+    }
+
     /// Reads so many keys and values as a number of that width says.
     fn members(&mut self, width: usize, depth: usize) -> Result<Vec<(Key<'r>, Id)>, Reason> {
         let count = self.input.number(width)?;
-        let mut members = Vec::new();
+        let count = usize::try_from(count).map_err(|_| Reason::Malformed)?;
+        // Each takes two bytes at least.
+        let mut members = self.budget.list(count.min(self.input.left() / 2))?;
         for _ in 0..count {
             let key = match self.input.byte()? {
                 // A property that was declared but not set: nothing follows.
@@ -188,7 +205,8 @@ impl<'r> Reader<'r> {
                 kind @ (0x06..=0x0b | 0x20 | 0x21) => Key::Int(self.integer(kind)?),
                 kind => Key::Text(self.text(kind)?),
             };
-            members.push((key, self.value(depth + 1)?));
+            let member = (key, self.value(depth + 1)?);
+            self.budget.push(&mut members, member)?;
         }
         Ok(members)
     }
@@ -211,7 +229,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{cut_off_is_refused, edited, edits, parts_agree, pointers};
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     /// Written by igbinary 3.2.13, PHP 8.2: an object that stands twice, with properties of each visibility
     /// and one that was never set; a case of an enumeration, twice; references, arrays that are shared, an
@@ -337,7 +360,7 @@ mod tests {
             })
         };
         assert_eq!(times(16), [Ok(()), Ok(())]);
-        assert_eq!(times(22), [Err(Reason::TooLarge), Err(Reason::TooLarge)]);
+        assert_eq!(times(40), [Err(Reason::TooLarge), Err(Reason::TooLarge)]);
     }
 
     #[test]

@@ -8,11 +8,12 @@
 
 use serde_json::{Map, Value};
 
+use super::budget::Budget;
 use super::{json, Reason, Wanted};
 
 /// Reads JSON, all of it whatever is wanted, since a tag moves what is below it; see [`strip_tags`].
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    let session = json::decode(raw, &Wanted::All)?;
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    let session = json::decode(raw, &Wanted::All, budget)?;
     Ok(strip_tags(session, wanted))
 }
 
@@ -89,8 +90,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{parts_agree, places, pointers};
     use crate::format::MAX_DEPTH;
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     fn all(text: &str) -> Result<Value, Reason> {
         decode(text.as_bytes(), &Wanted::All)

@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use self::heap::Heap;
 use self::reader::Reader;
+use super::budget::Budget;
 use super::graph::{Id, Node};
 use super::{Reason, Wanted};
 
@@ -26,8 +27,8 @@ use super::{Reason, Wanted};
 const HEADER: &[u8] = &[0xac, 0xed, 0, 5];
 
 /// Reads a stream of one object. More than one, as Tomcat's own managers write them, are an array.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    Stream::read(raw)?.value(wanted)
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    Stream::read(raw, budget)?.value(wanted)
 }
 
 /// Whether `raw` begins as each stream does.
@@ -45,8 +46,8 @@ pub(super) struct Stream<'r> {
 
 impl<'r> Stream<'r> {
     /// Reads all of a stream.
-    pub(super) fn read(raw: &'r [u8]) -> Result<Self, Reason> {
-        let (heap, contents) = Reader::new(raw)?.contents()?;
+    pub(super) fn read(raw: &'r [u8], budget: &'r Budget) -> Result<Self, Reason> {
+        let (heap, contents) = Reader::new(raw, budget)?.contents()?;
         match contents.is_empty() {
             true => Err(Reason::Malformed),
             false => Ok(Self { heap, contents }),
@@ -57,7 +58,7 @@ impl<'r> Stream<'r> {
     pub(super) fn value(mut self, wanted: &Wanted) -> Result<Value, Reason> {
         let root = match self.contents[..] {
             [root] => root,
-            _ => self.heap.add(Node::List(self.contents)),
+            _ => self.heap.add(Node::List(self.contents))?,
         };
         self.heap.value(root, wanted)
     }
@@ -73,8 +74,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{edited, edits, parts_agree, places, pointers};
     use crate::format::MAX_DEPTH;
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     /// A stream beside the value that it is to be read as.
     struct Captured {

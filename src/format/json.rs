@@ -12,16 +12,18 @@ use serde_json::{Map, Number, Value};
 
 use self::text::{unescaped, Text};
 use self::walk::{find, first, next, scalar, skip, space, Found, Next, Scalar};
+use super::budget::{Budget, Object};
 use super::{Reason, Wanted, MAX_DEPTH};
 
 /// Reads a value of any kind. Of members with one name the last counts; numbers keep their digits; a lone
 /// surrogate (`\ud800`, which JavaScript writes and RFC 8259 leaves open) becomes U+FFFD.
 ///
 /// What is not wanted is checked as the rest is: UTF-8, all of the grammar, nesting.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     let text = std::str::from_utf8(raw).map_err(|_| Reason::Malformed)?;
-    match (Reader { text }).value(raw, wanted, 0) {
+    match (Reader { text, budget }).value(raw, wanted, 0) {
         Some((session, rest)) if space(rest).is_empty() => Ok(session),
+        _ if budget.is_spent() => Err(Reason::TooLarge),
         _ if is_too_deep(raw) => Err(Reason::TooDeep),
         _ => Err(Reason::Malformed),
     }
@@ -60,6 +62,8 @@ fn is_too_deep(raw: &[u8]) -> bool {
 /// also give what is left behind what they read.
 struct Reader<'t> {
     text: &'t str,
+    /// Where nothing is left of it, they end as if what follows were malformed.
+    budget: &'t Budget,
 }
 
 impl<'t> Reader<'t> {
@@ -81,20 +85,27 @@ impl<'t> Reader<'t> {
     }
 
     fn object(&self, rest: &'t [u8], wanted: &Wanted, depth: usize) -> Option<(Value, &'t [u8])> {
-        let mut object = None;
+        let mut object: Option<Object<'t>> = None;
         let mut item = first(rest, b'}', depth)?;
         loop {
             let found = match item {
-                Next::Item(member) => find(member, wanted, depth + 1)?,
+                Next::Item(member) => find(member, wanted, depth + 1, self.budget)?,
                 Next::End(rest) => Found::End(rest),
             };
             let (name, part, rest) = match found {
                 Found::Member(name, part, rest) => (name, part, rest),
-                Found::End(rest) => return Some((Value::Object(object.unwrap_or_default()), rest)),
+                Found::End(rest) => {
+                    let object =
+                        object.map_or_else(|| Value::Object(Map::new()), Object::into_value);
+                    return Some((object, rest));
+                }
             };
-            let object = object.get_or_insert_with(|| Map::with_capacity(wanted.names()));
+            let object = match &mut object {
+                Some(object) => object,
+                none => none.insert(self.budget.object(wanted.names())),
+            };
             let (value, rest) = self.value(rest, part, depth + 1)?;
-            object.insert(self.string(name)?, value);
+            object.insert(self.string(name)?, value).ok()?;
             item = next(rest, b'}')?;
         }
     }
@@ -112,7 +123,7 @@ impl<'t> Reader<'t> {
                 skip(element, depth + 1)?
             } else {
                 let (value, rest) = self.value(element, wanted.element(at), depth + 1)?;
-                array.push(value);
+                self.budget.push(&mut array, value).ok()?;
                 rest
             };
             item = next(rest, b']')?;
@@ -124,7 +135,10 @@ impl<'t> Reader<'t> {
         Some(match scalar {
             Scalar::Null => Value::Null,
             Scalar::Bool(truth) => Value::Bool(truth),
-            Scalar::Number(written) => Value::Number(number(self.part(written)?)?),
+            Scalar::Number(written) => {
+                self.budget.draw(written.len()).ok()?;
+                Value::Number(number(self.part(written)?)?)
+            }
             Scalar::Text(text) => Value::String(self.string(text)?),
         })
     }
@@ -132,6 +146,7 @@ impl<'t> Reader<'t> {
     #[inline]
     fn string(&self, text: Text<'t>) -> Option<String> {
         let written = self.part(text.written)?;
+        self.budget.draw(written.len()).ok()?;
         Some(if text.escaped { unescaped(written) } else { written.to_owned() })
     }
 
@@ -157,7 +172,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{edited, edits, parts_agree, pointers};
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     fn all(text: &str) -> Result<Value, Reason> {
         decode(text.as_bytes(), &Wanted::All)

@@ -13,15 +13,16 @@ mod reader;
 use serde_json::Value;
 
 use self::reader::Reader;
+use super::budget::Budget;
 use super::{Reason, Wanted};
 
 /// Reads a session, which is a hash, or any other value. A symbol is a text, and so is a class; keys of a
 /// hash are names, and an instance variable's name loses its `@`.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    if let Some(session) = cache::decode(raw, wanted) {
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    if let Some(session) = cache::decode(raw, wanted, budget) {
         return session;
     }
-    let (graph, root) = Reader::read(raw)?;
+    let (graph, root) = Reader::read(raw, budget)?;
     match cache::entry(&graph, root) {
         None => graph.value(root, wanted),
         Some(entry) => entry.decode(&graph, wanted),
@@ -35,7 +36,7 @@ pub(super) fn begins(raw: &[u8]) -> bool {
 
 /// When the entry of Rails' cache that `raw` is ends, in Unix ms; `None`: never, or it is none.
 pub fn entry_end(raw: &[u8]) -> Option<u64> {
-    cache::end(raw)
+    cache::end(raw, &Budget::of(raw.len(), raw.len()))
 }
 
 #[cfg(test)]
@@ -46,8 +47,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{captured, edited, edits, parts_agree, pointers};
     use crate::format::MAX_DEPTH;
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     /// Written by Ruby 3.1: links and symbols, objects, structs, subclasses, sets, modules, ranges, encodings.
     const EACH: &str = "BAh7HDoIc3ltSToI44GCBjoGRVQ6CmFnYWluWwc7BjsAOgl1c2VyZToPQ29tcGFyYWJsZW86CVVzZXIHOghAaWRpDDoIQG1lQAc6CXNhb\

@@ -10,21 +10,17 @@ mod token;
 
 use std::borrow::Cow;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::token::{token, Token};
+use super::budget::{Budget, Object};
 use super::cursor::Cursor;
 use super::php::Key;
-use super::{text, Reason, Wanted, MAX_DEPTH};
-
-/// How many bytes references may have read again in one session: each copies the value that it names, and
-/// copies of copies grow without end in what a hostile session holds.
-const MAX_COPIED: usize = 256 * 1024;
+use super::{Reason, Wanted, MAX_DEPTH};
 
 /// Reads a session, which is a map, or any other value. Keys that are no texts are so in JSON.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    let mut reader =
-        Reader { raw, input: Cursor::new(raw), open: Vec::new(), slots: None, copied: 0 };
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    let mut reader = Reader { raw, input: Cursor::new(raw), open: Vec::new(), slots: None, budget };
     let session = reader.value(wanted)?;
     match reader.input.left() {
         0 => Ok(session),
@@ -53,7 +49,8 @@ struct Reader<'r> {
     /// Where all lists and maps begin, by which PHP's references name them. Found when the first one is met:
     /// most sessions have none.
     slots: Option<Vec<usize>>,
-    copied: usize,
+    /// Of what is made, and of what references have read again: each copies the value that it names.
+    budget: &'r Budget,
 }
 
 impl<'r> Reader<'r> {
@@ -67,13 +64,26 @@ impl<'r> Reader<'r> {
         match token(&mut self.input)? {
             Token::List(count) => self.inside(start, |reader| reader.list(count, wanted)),
             Token::Map(count) => self.inside(start, |reader| reader.map(count, wanted)),
-            Token::Text(bytes) => Ok(Value::String(text(bytes).into_owned())),
-            Token::Scalar(value) => Ok(value),
+            Token::Text(bytes) => self.budget.text(bytes).map(Value::String),
+            Token::Scalar(value) => self.scalar(value),
         }
     }
 
+    fn scalar(&self, value: Value) -> Result<Value, Reason> {
+        self.budget.draw(match &value {
+            Value::Number(number) => number.as_str().len(),
+            // A moment, or an extension.
+            Value::String(text) => {
+                self.budget.date()?;
+                text.len()
+            }
+            _ => 0,
+        })?;
+        Ok(value)
+    }
+
     fn list(&mut self, count: usize, wanted: &Wanted) -> Result<Value, Reason> {
-        let mut list = Vec::new();
+        let mut list = self.budget.list(wanted.elements(count.min(self.input.left())))?;
         for at in 0..count {
             self.element(at, &mut list, wanted)?;
         }
@@ -84,8 +94,8 @@ impl<'r> Reader<'r> {
         if wanted.ends_before(at) {
             return self.skip();
         }
-        list.push(self.value(wanted.element(at))?);
-        Ok(())
+        let element = self.value(wanted.element(at))?;
+        self.budget.push(list, element)
     }
 
     fn map(&mut self, count: usize, wanted: &Wanted) -> Result<Value, Reason> {
@@ -96,7 +106,7 @@ impl<'r> Reader<'r> {
             }
             self.input = begin;
         }
-        self.members(Map::with_capacity(wanted.names()), count, false, wanted)
+        self.members(self.room(count, wanted), count, false, wanted)
     }
 
     /// Reads what PHP writes as a map, behind the nil that marks it; `left` members follow the first.
@@ -126,8 +136,8 @@ impl<'r> Reader<'r> {
                 _ => None,
             },
             Token::Text(class) if mark == OPAQUE || mark == CASE => match token(&mut self.input)? {
-                Token::Text(held) if mark == OPAQUE => Some(text(held).into_owned().into()),
-                Token::Text(case) => Some(text(&[class, b":", case].concat()).into_owned().into()),
+                Token::Text(held) if mark == OPAQUE => Some(self.budget.text(held)?.into()),
+                Token::Text(case) => Some(self.budget.text(&[class, b":", case].concat())?.into()),
                 _ => None,
             },
             _ => None,
@@ -148,8 +158,11 @@ impl<'r> Reader<'r> {
             let begin = self.input;
             if !matches!(token(&mut self.input)?, Token::Scalar(key) if key == at) {
                 self.input = begin;
-                let named = (0..).map(|at: usize| at.to_string()).zip(list);
-                return self.members(named.collect(), count - at, false, wanted);
+                let mut named = self.room(count, wanted);
+                for (at, element) in list.into_iter().enumerate() {
+                    named.insert(at.to_string(), element)?;
+                }
+                return self.members(named, count - at, false, wanted);
             }
             self.element(at, &mut list, wanted)?;
         }
@@ -158,9 +171,9 @@ impl<'r> Reader<'r> {
 
     /// Reads the properties of an object; what its class made of it (`__serialize`) stands behind one more nil.
     fn object(&mut self, class: &[u8], count: usize, wanted: &Wanted) -> Result<Value, Reason> {
-        let mut object = Map::with_capacity(wanted.names());
+        let mut object = self.room(count, wanted);
         if wanted.class() {
-            object.insert(Wanted::CLASS.to_owned(), Value::String(text(class).into_owned()));
+            object.insert(Wanted::CLASS.to_owned(), Value::String(self.budget.text(class)?))?;
         }
         let begin = self.input;
         if count == 1 && self.nil() {
@@ -179,10 +192,15 @@ impl<'r> Reader<'r> {
         self.members(object, count, true, wanted)
     }
 
+    /// An object for so many members.
+    fn room(&self, count: usize, wanted: &Wanted) -> Object<'r> {
+        self.budget.object(wanted.members(count.min(self.input.left() / 2)))
+    }
+
     /// Reads members, beside those that are known.
     fn members(
         &mut self,
-        mut known: Map<String, Value>,
+        mut known: Object<'r>,
         count: usize,
         of_object: bool,
         wanted: &Wanted,
@@ -195,26 +213,26 @@ impl<'r> Reader<'r> {
             };
             self.member(&name, &mut known, wanted)?;
         }
-        Ok(Value::Object(known))
+        Ok(known.into_value())
     }
 
     /// Reads elements as members, beside those that are known.
     fn numbered(
         &mut self,
-        mut known: Map<String, Value>,
+        mut known: Object<'r>,
         count: usize,
         wanted: &Wanted,
     ) -> Result<Value, Reason> {
         for at in 0..count {
             self.member(at.to_string().as_bytes(), &mut known, wanted)?;
         }
-        Ok(Value::Object(known))
+        Ok(known.into_value())
     }
 
     fn member(
         &mut self,
         name: &[u8],
-        members: &mut Map<String, Value>,
+        members: &mut Object<'r>,
         wanted: &Wanted,
     ) -> Result<(), Reason> {
         let part = wanted.member(name);
@@ -222,8 +240,7 @@ impl<'r> Reader<'r> {
             return self.skip();
         }
         let value = self.value(part)?;
-        members.insert(text(name).into_owned(), value);
-        Ok(())
+        members.insert(self.budget.text(name)?, value)
     }
 
     /// Reads a key: a text itself, a scalar as JSON has it; one that holds others is not looked into.
@@ -231,7 +248,10 @@ impl<'r> Reader<'r> {
         let begin = self.input;
         Ok(match token(&mut self.input)? {
             Token::Text(key) => Cow::Borrowed(key),
-            Token::Scalar(Value::String(key)) => Cow::Owned(key.into_bytes()),
+            Token::Scalar(Value::String(key)) => {
+                self.budget.date()?;
+                Cow::Owned(key.into_bytes())
+            }
             Token::Scalar(key) => Cow::Owned(key.to_string().into_bytes()),
             container => {
                 self.input = begin;
@@ -244,6 +264,8 @@ impl<'r> Reader<'r> {
     /// Reads again the list or map of that number, as PHP counts when it reads: those that are references,
     /// too. Null in place of one that holds the reference or comes after it.
     fn again(&mut self, slot: Option<u64>, wanted: &Wanted) -> Result<Value, Reason> {
+        /// What it costs to read a byte again.
+        const AGAIN: usize = 4;
         let here = self.open.last().copied().unwrap_or_default();
         let slots = match self.slots.take() {
             Some(slots) => slots,
@@ -258,19 +280,17 @@ impl<'r> Reader<'r> {
         let there = Cursor::new(self.raw.get(there..).unwrap_or_default());
         let after = std::mem::replace(&mut self.input, there);
         let value = self.value(wanted)?;
-        self.copied += there.left() - self.input.left();
+        // The time that it took.
+        self.budget.draw(AGAIN * (there.left() - self.input.left()))?;
         self.input = after;
-        match self.copied {
-            0..=MAX_COPIED => Ok(value),
-            _ => Err(Reason::TooLarge),
-        }
+        Ok(value)
     }
 
     /// Where all lists and maps of the session begin.
     fn all(&self) -> Result<Vec<usize>, Reason> {
         let mut slots = Vec::new();
         let mut input = Cursor::new(self.raw);
-        walk(&mut input, 0, |left| slots.push(self.raw.len() - left))?;
+        walk(&mut input, 0, |left| self.budget.push(&mut slots, self.raw.len() - left))?;
         match input.left() {
             0 => Ok(slots),
             _ => Err(Reason::Malformed),
@@ -293,7 +313,7 @@ impl<'r> Reader<'r> {
     }
 
     fn skip(&mut self) -> Result<(), Reason> {
-        walk(&mut self.input, self.open.len(), |_| ())
+        walk(&mut self.input, self.open.len(), |_| Ok(()))
     }
 
     /// Passes over a nil, if one comes next.
@@ -313,7 +333,11 @@ impl<'r> Reader<'r> {
 
 /// Walks over the value that comes next, below `depth` lists and maps. For each of those in it, `begins` is
 /// told how many bytes are left from its beginning on.
-fn walk(input: &mut Cursor<'_>, depth: usize, mut begins: impl FnMut(usize)) -> Result<(), Reason> {
+fn walk(
+    input: &mut Cursor<'_>,
+    depth: usize,
+    mut begins: impl FnMut(usize) -> Result<(), Reason>,
+) -> Result<(), Reason> {
     // How many values are to come in each list and map that is open.
     let mut open: Vec<usize> = Vec::new();
     loop {
@@ -322,7 +346,7 @@ fn walk(input: &mut Cursor<'_>, depth: usize, mut begins: impl FnMut(usize)) -> 
             if depth + open.len() >= MAX_DEPTH {
                 return Err(Reason::TooDeep);
             }
-            begins(left);
+            begins(left)?;
             open.push(inside);
         }
         while open.last() == Some(&0) {
@@ -341,7 +365,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{captured, edited, edits, parts_agree, pointers};
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     /// Written by PHP 8.2 with msgpack 2.2: objects of classes that do or do not say how they are serialised,
     /// what stands twice, circles, references.

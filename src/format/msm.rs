@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 
+use super::budget::Budget;
 use super::cursor::Cursor;
 use super::graph::Id;
 use super::java::{self, Stream};
@@ -14,7 +15,7 @@ use super::{Reason, Wanted};
 /// Reads a session: `creationTime` and `lastAccessedTime` in Unix ms, `maxInactiveInterval` in seconds,
 /// `isNew`, `isValid`, `attributes`; and where Tomcat itself logged the user in, `authType` and `principal`.
 /// Its id is left out.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     let mut session = Map::with_capacity(wanted.names());
     let mut add = |name: &str, value: Value| {
         if *wanted.member(name.as_bytes()) != Wanted::Nothing {
@@ -44,8 +45,9 @@ pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
         }
     }
     // Both are read before what is wanted of either is made: that can fail, too.
-    let principal = if principal.is_empty() { None } else { Some(Stream::read(principal)?) };
-    let mut stream = Stream::read(attributes)?;
+    let principal =
+        if principal.is_empty() { None } else { Some(Stream::read(principal, budget)?) };
+    let mut stream = Stream::read(attributes, budget)?;
     let attributes = object(&mut stream)?;
     if let Some(principal) = principal {
         add("principal", principal.value(wanted.member(b"principal"))?);
@@ -99,7 +101,7 @@ fn object(stream: &mut Stream<'_>) -> Result<Id, Reason> {
     });
     let named = there.collect::<Vec<_>>().concat();
     let object = stream.heap.map(&named)?;
-    Ok(stream.heap.add(object))
+    stream.heap.add(object)
 }
 
 /// How Tomcat logged the user in.
@@ -132,7 +134,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{captured, edited, edits, parts_agree};
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
 
     const STREAM: &[u8] = b"\xac\xed\x00\x05";
 

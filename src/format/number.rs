@@ -4,6 +4,9 @@
 
 use serde_json::{Number, Value};
 
+use super::budget::Budget;
+use super::Reason;
+
 /// The longest integer that is read, in bytes: its decimal digits take the square of that.
 const LONGEST: usize = 256;
 
@@ -17,16 +20,52 @@ pub(super) fn float(number: f64) -> Value {
     }
 }
 
+/// A float as it is written. What none can tell apart by its first digits is drawn from the budget: to round it
+/// right takes thousands of times as long.
+pub(super) fn parse(written: &str, budget: &Budget) -> Result<f64, Reason> {
+    const HARD: usize = 32 * 1024;
+    if written.len() > EASY && !is_easy(written).unwrap_or(false) {
+        budget.draw(HARD)?;
+    }
+    written.parse().map_err(|_| Reason::Malformed)
+}
+
+/// As many digits are not hard to round.
+const EASY: usize = 17;
+
+/// Whether the first digits of a float alone tell how it is rounded.
+fn is_easy(written: &str) -> Option<bool> {
+    /// As many fit into 64 bits.
+    const FIRST: usize = 19;
+    /// The powers of ten that fit there beside them.
+    const POWERS: std::ops::RangeInclusive<i64> = -27..=55;
+    let (mantissa, power) = written.split_once(['e', 'E']).unwrap_or((written, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole.trim_start_matches(['-', '+']), fraction].concat();
+    let digits = digits.trim_start_matches('0');
+    if digits.len() <= EASY {
+        return Some(true);
+    }
+    let first = digits.get(..FIRST).unwrap_or(digits);
+    let behind = i64::try_from(digits.len() - first.len()).ok()?;
+    let power = power.parse::<i64>().ok()? - i64::try_from(fraction.len()).ok()? + behind;
+    let first: u64 = first.parse().ok()?;
+    let float = |first: u64| format!("{first}e{power}").parse::<f64>().ok();
+    Some(POWERS.contains(&power) && (behind == 0 || float(first) == float(first + 1)))
+}
+
 /// An integer of any length up to 2048 bits, exactly; null beyond that. `magnitude` has its lowest byte first.
-pub(super) fn integer(negative: bool, magnitude: &[u8]) -> Value {
+pub(super) fn integer(negative: bool, magnitude: &[u8], budget: &Budget) -> Result<Value, Reason> {
     let length = magnitude.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let magnitude = magnitude.get(..length).unwrap_or_default();
     if length > LONGEST {
-        return Value::Null;
+        return Ok(Value::Null);
     }
+    // Its digits, and the time that they take.
+    budget.draw(3 * length + length * length / 4)?;
     let sign = if negative && length > 0 { "-" } else { "" };
     let number = format!("{sign}{}", decimal(magnitude));
-    number.parse().map_or(Value::Null, Value::Number)
+    Ok(number.parse().map_or(Value::Null, Value::Number))
 }
 
 /// The decimal digits of a number.
@@ -59,6 +98,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn integer(negative: bool, magnitude: &[u8]) -> Value {
+        super::integer(negative, magnitude, &Budget::of(0, 0)).unwrap()
+    }
 
     #[test]
     fn words_stand_for_what_is_no_number() {

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use self::lexer::{Lexer, Slots, Token};
 use self::reader::Reader;
+use super::budget::{Budget, Object};
 use super::{json, Reason, Wanted};
 
 pub(super) use self::convention::float;
@@ -33,25 +34,29 @@ enum Layout {
 }
 
 /// Handler `php`.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    Layout::Named.decode(raw, wanted)
+pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    Layout::Named.decode(raw, wanted, budget)
 }
 
 /// Handler `php_serialize`. What it writes is an array; any other value is read as well.
 ///
 /// A framework that keeps its sessions in its own cache serialises an array, or writes it as JSON, and has
 /// the cache serialise that text once more (ThinkPHP 6, Laravel): then it is read twice.
-pub(super) fn decode_serialize(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+pub(super) fn decode_serialize(
+    raw: &[u8],
+    wanted: &Wanted,
+    budget: &Budget,
+) -> Result<Value, Reason> {
     match sole_text(raw) {
-        Some(session @ [b'a', b':', ..]) => Layout::Whole.decode(session, wanted),
-        Some(session @ [b'{', ..]) => json::decode(session, wanted),
-        _ => Layout::Whole.decode(raw, wanted),
+        Some(session @ [b'a', b':', ..]) => Layout::Whole.decode(session, wanted, budget),
+        Some(session @ [b'{', ..]) => json::decode(session, wanted, budget),
+        _ => Layout::Whole.decode(raw, wanted, budget),
     }
 }
 
 /// Handler `php_binary`.
-pub(super) fn decode_binary(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    Layout::Counted.decode(raw, wanted)
+pub(super) fn decode_binary(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    Layout::Counted.decode(raw, wanted, budget)
 }
 
 /// Whether `raw` begins with a name, `|`, and a value.
@@ -88,30 +93,33 @@ fn sole_text(raw: &[u8]) -> Option<&[u8]> {
 }
 
 impl Layout {
-    fn decode(self, raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-        let mut reader = Reader::new(raw, self);
+    fn decode(self, raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+        let mut reader = Reader::new(raw, self, budget);
         if self == Self::Whole {
             let session = reader.value(wanted, None)?;
             return if reader.lexer.is_done() { Ok(session) } else { Err(Reason::Malformed) };
         }
         let mut session = None;
         while let Some((name, part)) = reader.lexer.find(wanted, 0, |lexer| self.name(lexer))? {
-            let session = session.get_or_insert_with(|| Map::with_capacity(wanted.names()));
-            session.insert(name.name(), reader.value(part, None)?);
+            let session = match &mut session {
+                Some(session) => session,
+                none => none.insert(budget.object(wanted.names())),
+            };
+            session.insert(name.name(budget)?, reader.value(part, None)?)?;
         }
-        Ok(Value::Object(session.unwrap_or_default()))
+        Ok(session.map_or_else(|| Value::Object(Map::new()), Object::into_value))
     }
 
     /// The slots of a whole session, by which references name values: they are counted through all of it.
-    fn slots(self, raw: &[u8]) -> Result<Slots, Reason> {
+    fn slots(self, raw: &[u8], budget: &Budget) -> Result<Slots, Reason> {
         let mut lexer = Lexer::new(raw);
         let mut slots = Slots::default();
         if self == Self::Whole {
-            lexer.note(0, &mut slots)?;
+            lexer.note(0, &mut slots, budget)?;
             return Ok(slots);
         }
         while self.name(&mut lexer)?.is_some() {
-            lexer.note(0, &mut slots)?;
+            lexer.note(0, &mut slots, budget)?;
         }
         Ok(slots)
     }
@@ -140,8 +148,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{captured, edited, edits, parts_agree, pointers};
     use crate::format::MAX_DEPTH;
+
+    fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode(raw, wanted, &of(raw))
+    }
+
+    fn decode_serialize(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode_serialize(raw, wanted, &of(raw))
+    }
+
+    fn decode_binary(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+        super::decode_binary(raw, wanted, &of(raw))
+    }
 
     type Decode = fn(&[u8], &Wanted) -> Result<Value, Reason>;
     const HANDLERS: [Decode; 3] = [decode, decode_serialize, decode_binary];

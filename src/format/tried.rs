@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::budget::Budget;
 use super::{Format, Pipeline, Reason, Wanted, Wrapper, AUTO, FORMATS};
 
 /// A format or wrapper, and what came of it.
@@ -48,12 +49,13 @@ impl fmt::Display for Outcome {
 impl Pipeline {
     /// What [`Pipeline::decode`] tries on a value, in its order.
     pub fn tried(&self, raw: &[u8]) -> Vec<Tried> {
+        let budget = Budget::of(raw.len(), self.max_size);
         let mut tried = Vec::new();
         let mut value = Cow::Borrowed(raw);
         for wrapper in self.wrappers.iter().filter(|_| !raw.is_empty()) {
             let outcome = match (wrapper.wraps)(&value) {
                 false => Outcome::NotWrapped,
-                true => match (wrapper.unwrap)(&value, self.encrypter.as_deref()) {
+                true => match (wrapper.unwrap)(&value, self.encrypter.as_deref(), &budget) {
                     Err(reason) => Outcome::Failed(reason),
                     Ok(plain) => {
                         value = Cow::Owned(plain);
@@ -70,32 +72,32 @@ impl Pipeline {
             return tried;
         }
         match self.format.name == AUTO.name {
-            true => tried.extend(by_auto(&value)),
-            false => tried.push(by(self.format, &value)),
+            true => tried.extend(by_auto(&value, &budget)),
+            false => tried.push(by(self.format, &value, &budget)),
         }
         tried
     }
 }
 
-fn by(format: &Format, value: &[u8]) -> Tried {
-    let outcome = match (format.decode)(value, &Wanted::Nothing) {
+fn by(format: &Format, value: &[u8], budget: &Budget) -> Tried {
+    let outcome = match (format.decode)(value, &Wanted::Nothing, budget) {
         Ok(_) => Outcome::Read,
         Err(reason) => Outcome::Failed(reason),
     };
     Tried { name: format.name, outcome }
 }
 
-fn by_auto(value: &[u8]) -> Vec<Tried> {
+fn by_auto(value: &[u8], budget: &Budget) -> Vec<Tried> {
     let mut tried = Vec::new();
     let mut plain = None;
     if let Some(wrapper) = Wrapper::proven(value) {
-        let outcome = match (wrapper.unwrap)(value, None) {
+        let outcome = match (wrapper.unwrap)(value, None, budget) {
             Err(reason) => Outcome::Failed(reason),
             Ok(unwrapped) => Outcome::Unwrapped(plain.insert(unwrapped).len()),
         };
         tried.push(Tried { name: wrapper.name, outcome });
     }
-    tried.extend(by_plain(plain.as_deref().unwrap_or(value)));
+    tried.extend(by_plain(plain.as_deref().unwrap_or(value), budget));
     if tried.is_empty() {
         tried.push(Tried { name: AUTO.name, outcome: Outcome::Unknown });
     }
@@ -103,10 +105,10 @@ fn by_auto(value: &[u8]) -> Vec<Tried> {
 }
 
 /// The formats that the value begins like, up to the one that decides.
-fn by_plain(value: &[u8]) -> Vec<Tried> {
+fn by_plain(value: &[u8], budget: &Budget) -> Vec<Tried> {
     let mut tried = Vec::new();
     for format in FORMATS.iter().filter(|format| (format.begins)(value)) {
-        tried.push(by(format, value));
+        tried.push(by(format, value, budget));
         let malformed = Outcome::Failed(Reason::Malformed);
         if tried.last().is_some_and(|last| last.outcome != malformed) {
             break;

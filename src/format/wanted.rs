@@ -66,6 +66,26 @@ impl Wanted {
         }
     }
 
+    /// For how many members a reader makes room, of so many that there are.
+    pub(super) fn members(&self, there: usize) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::All | Self::Described => there,
+            Self::Some(members) if *members.each == Self::Nothing => there.min(members.named.len()),
+            Self::Some(_) => there,
+        }
+    }
+
+    /// How many elements are read, of so many that there are.
+    pub(super) fn elements(&self, there: usize) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::All | Self::Described => there,
+            Self::Some(members) if *members.each == Self::Nothing => there.min(members.reach),
+            Self::Some(_) => there,
+        }
+    }
+
     /// What is wanted of the element at `index`; like [`member`](Self::member), whatever the container is.
     pub(crate) fn element(&self, index: usize) -> &Self {
         match self {
@@ -126,11 +146,13 @@ impl Wanted {
 impl Members {
     #[inline(never)]
     fn named_or_each(&self, name: &[u8]) -> &Wanted {
-        let named = self.named(name).or_else(|| match text(name) {
+        let encoded = || match text(name) {
             Cow::Borrowed(_) => None,
             Cow::Owned(name) => self.named(name.as_bytes()),
-        });
-        named.unwrap_or(&self.each)
+        };
+        // Only where a name is asked for that `text` makes.
+        let encoded = || if self.lengths == u64::MAX { encoded() } else { None };
+        self.named(name).or_else(encoded).unwrap_or(&self.each)
     }
 
     fn named(&self, name: &[u8]) -> Option<&Wanted> {

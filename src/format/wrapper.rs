@@ -16,6 +16,7 @@ use base64::Engine;
 use flate2::bufread::GzDecoder;
 use flate2::{Decompress, FlushDecompress, Status};
 
+use super::budget::Budget;
 use super::Reason;
 use crate::session::envelope::Encrypter;
 use crate::session::secrets::BASE64;
@@ -34,7 +35,7 @@ pub(super) struct Wrapper {
     proven: bool,
 }
 
-type Unwrap = fn(&[u8], Option<&Encrypter>) -> Result<Vec<u8>, Reason>;
+type Unwrap = fn(&[u8], Option<&Encrypter>, &Budget) -> Result<Vec<u8>, Reason>;
 
 /// The name of the wrapper that needs keys.
 pub(super) const ENCRYPTED: &str = "encrypted";
@@ -42,27 +43,42 @@ pub(super) const ENCRYPTED: &str = "encrypted";
 /// All wrappers.
 pub(super) const WRAPPERS: &[Wrapper] = &[
     Wrapper { name: "base64", wraps: |_| true, unwrap: unbase64, proven: false },
-    Wrapper { name: "zlib", wraps: is_zlib, unwrap: |raw, _| inflate(raw), proven: true },
-    Wrapper { name: "gzip", wraps: is_gzip, unwrap: |raw, _| gunzip(raw), proven: true },
+    Wrapper {
+        name: "zlib",
+        wraps: is_zlib,
+        unwrap: |raw, _, budget| inflate(raw, budget),
+        proven: true,
+    },
+    Wrapper {
+        name: "gzip",
+        wraps: is_gzip,
+        unwrap: |raw, _, budget| gunzip(raw, budget),
+        proven: true,
+    },
     Wrapper {
         name: "zstd",
         wraps: zstd::begins,
-        unwrap: |raw, _| zstd::decompress(raw),
+        unwrap: |raw, _, budget| zstd::decompress(raw, budget),
         proven: true,
     },
     Wrapper {
         name: "lz4",
         wraps: lz4::begins,
-        unwrap: |raw, _| lz4::decompress(raw),
+        unwrap: |raw, _, budget| lz4::decompress(raw, budget),
         proven: true,
     },
     Wrapper {
         name: "fastlz",
         wraps: fastlz::fits,
-        unwrap: |raw, _| fastlz::decompress(raw),
+        unwrap: |raw, _, budget| fastlz::decompress(raw, budget),
         proven: true,
     },
-    Wrapper { name: "lzf", wraps: lzf::fits, unwrap: |raw, _| lzf::decompress(raw), proven: false },
+    Wrapper {
+        name: "lzf",
+        wraps: lzf::fits,
+        unwrap: |raw, _, budget| lzf::decompress(raw, budget),
+        proven: false,
+    },
     Wrapper { name: ENCRYPTED, wraps: |_| true, unwrap: encrypted::open, proven: false },
 ];
 
@@ -73,14 +89,8 @@ impl Wrapper {
     }
 }
 
-/// How many bytes so many compressed ones may become.
-fn limit(compressed: usize) -> usize {
-    const LEAST: usize = 1024 * 1024;
-    const TIMES: usize = 8;
-    compressed.saturating_mul(TIMES).max(LEAST)
-}
-
-fn unbase64(raw: &[u8], _: Option<&Encrypter>) -> Result<Vec<u8>, Reason> {
+fn unbase64(raw: &[u8], _: Option<&Encrypter>, budget: &Budget) -> Result<Vec<u8>, Reason> {
+    budget.draw(raw.len())?;
     BASE64.decode(raw).map_err(|_| Reason::Malformed)
 }
 
@@ -98,27 +108,22 @@ fn is_zlib(raw: &[u8]) -> bool {
 }
 
 /// zlib (RFC 1950), to its end and not beyond.
-pub(super) fn inflate(raw: &[u8]) -> Result<Vec<u8>, Reason> {
-    let limit = limit(raw.len());
+pub(super) fn inflate(raw: &[u8], budget: &Budget) -> Result<Vec<u8>, Reason> {
     let mut inflater = Decompress::new(true);
-    let mut plain = Vec::with_capacity(raw.len().saturating_mul(4).min(limit));
+    let mut plain = Plain::of(raw.len(), budget)?;
     let mut rest = raw;
     loop {
-        if plain.len() == plain.capacity() {
-            plain.reserve(plain.len().max(1024));
-        }
-        let before = (rest.len(), plain.len());
+        plain.room()?;
+        let before = (rest.len(), plain.bytes.len());
         let taken = inflater.total_in();
-        let status = inflater.decompress_vec(rest, &mut plain, FlushDecompress::None);
+        let status = inflater.decompress_vec(rest, &mut plain.bytes, FlushDecompress::None);
         let taken = usize::try_from(inflater.total_in() - taken).unwrap_or(usize::MAX);
         rest = rest.get(taken..).unwrap_or_default();
-        if plain.len() > limit {
-            return Err(Reason::TooLarge);
-        }
+        budget.unpack(plain.bytes.len() - before.1)?;
         match status {
-            Ok(Status::StreamEnd) if rest.is_empty() => return Ok(plain),
+            Ok(Status::StreamEnd) if rest.is_empty() => return Ok(plain.bytes),
             // As long as it goes on.
-            Ok(Status::Ok | Status::BufError) if (rest.len(), plain.len()) != before => {}
+            Ok(Status::Ok | Status::BufError) if (rest.len(), plain.bytes.len()) != before => {}
             _ => return Err(Reason::Malformed),
         }
     }
@@ -130,9 +135,9 @@ fn is_gzip(raw: &[u8]) -> bool {
 }
 
 /// gzip (RFC 1952), one member.
-fn gunzip(raw: &[u8]) -> Result<Vec<u8>, Reason> {
+fn gunzip(raw: &[u8], budget: &Budget) -> Result<Vec<u8>, Reason> {
     let mut decoder = GzDecoder::new(raw);
-    let plain = read(&mut decoder, limit(raw.len()))?;
+    let plain = read(&mut decoder, Plain::of(raw.len(), budget)?)?;
     if decoder.into_inner().is_empty() {
         Ok(plain)
     } else {
@@ -140,27 +145,38 @@ fn gunzip(raw: &[u8]) -> Result<Vec<u8>, Reason> {
     }
 }
 
-/// All that a decompressor gives, up to `limit` bytes.
-fn read(decompressor: impl Read, limit: usize) -> Result<Vec<u8>, Reason> {
-    let mut plain = Vec::new();
-    let more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    decompressor.take(more).read_to_end(&mut plain).map_err(|_| Reason::Malformed)?;
-    if plain.len() > limit {
-        return Err(Reason::TooLarge);
+/// All that a decompressor gives.
+fn read(mut decompressor: impl Read, mut plain: Plain<'_>) -> Result<Vec<u8>, Reason> {
+    let mut part = [0; 8 * 1024];
+    loop {
+        match decompressor.read(&mut part).map_err(|_| Reason::Malformed)? {
+            0 => return Ok(plain.bytes),
+            length => plain.append(part.get(..length).unwrap_or_default())?,
+        }
     }
-    Ok(plain)
 }
 
-/// What a compressor of the LZ77 family describes, as it grows.
-struct Plain {
+/// What a compressor describes, as it grows within a budget.
+struct Plain<'b> {
     bytes: Vec<u8>,
-    limit: usize,
+    budget: &'b Budget,
 }
 
-impl Plain {
-    /// Room for what so many compressed bytes may become.
-    fn of(compressed: usize) -> Self {
-        Self { bytes: Vec::with_capacity(compressed.saturating_mul(2)), limit: limit(compressed) }
+impl<'b> Plain<'b> {
+    /// Room for what so many compressed bytes mostly become.
+    fn of(compressed: usize, budget: &'b Budget) -> Result<Self, Reason> {
+        const TIMES: usize = 2;
+        let most = compressed.saturating_mul(TIMES).min(budget.unpackable());
+        Ok(Self { bytes: budget.list(most)?, budget })
+    }
+
+    /// Makes room for some bytes, if there is none.
+    fn room(&mut self) -> Result<(), Reason> {
+        const SOME: usize = 1024;
+        match self.bytes.capacity() - self.bytes.len() {
+            0 => self.budget.reserve(&mut self.bytes, SOME),
+            _ => Ok(()),
+        }
     }
 
     fn append(&mut self, literals: &[u8]) -> Result<(), Reason> {
@@ -184,11 +200,9 @@ impl Plain {
         Ok(())
     }
 
-    fn grow(&self, by: usize) -> Result<(), Reason> {
-        match self.limit.checked_sub(self.bytes.len()) {
-            Some(room) if room >= by => Ok(()),
-            _ => Err(Reason::TooLarge),
-        }
+    fn grow(&mut self, by: usize) -> Result<(), Reason> {
+        self.budget.unpack(by)?;
+        self.budget.reserve(&mut self.bytes, by)
     }
 }
 
@@ -201,7 +215,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::budget::tests::of;
     use crate::format::tests::{edited, edits};
+    use crate::format::Pipeline;
 
     /// One session, as the writers that are named compress it.
     const SESSIONS: [(&str, &str, &str); 12] = [
@@ -224,7 +240,7 @@ mod tests {
     }
 
     fn unwrap(name: &str, raw: &[u8]) -> Result<Vec<u8>, Reason> {
-        (row(name).unwrap)(raw, None)
+        (row(name).unwrap)(raw, None, &of(raw))
     }
 
     fn plain() -> Vec<u8> {
@@ -316,23 +332,17 @@ mod tests {
 
     #[test]
     fn expansion_is_bounded() {
-        const MOST: usize = 1024 * 1024;
+        let most = Budget::of(0, Pipeline::MAX_SIZE).unpackable();
         let zeros = |length: usize| vec![0_u8; length];
         for (name, compress) in
             [("zlib", zlib as fn(&[u8]) -> Vec<u8>), ("gzip", gzip), ("lz4", lz4::tests::phpredis)]
         {
-            assert!(unwrap(name, &compress(&zeros(MOST))) == Ok(zeros(MOST)), "{name}");
-            // In phpredis' header such a length is none.
-            let expected = if name == "lz4" { Reason::Malformed } else { Reason::TooLarge };
-            assert!(unwrap(name, &compress(&zeros(MOST + 1))) == Err(expected), "{name}");
-        }
-        // Beyond that, eight times what is compressed.
-        let noise: Vec<u8> = (0..400_000_u64).map(|at| ((at * at * at) >> 13) as u8).collect();
-        for (times, fits) in [(6, true), (30, false)] {
-            let plain: Vec<u8> = noise.chunks(20_000).flat_map(|part| part.repeat(times)).collect();
-            let raw = zlib(&plain);
-            assert_eq!(raw.len() * 8 >= plain.len(), fits, "{}", raw.len());
-            assert!(plain.len() > MOST && unwrap("zlib", &raw).is_ok() == fits);
+            assert!(unwrap(name, &compress(&zeros(most))) == Ok(zeros(most)), "{name}");
+            let more = compress(&zeros(most + 1));
+            assert!(unwrap(name, &more) == Err(Reason::TooLarge), "{name}");
+            // A store with larger sessions lets them become more, though one that is small itself does not take all of it.
+            let larger = Budget::of(more.len(), 16 * Pipeline::MAX_SIZE);
+            assert!((row(name).unwrap)(&more, None, &larger) == Ok(zeros(most + 1)), "{name}");
         }
     }
 
@@ -368,7 +378,7 @@ mod tests {
             let (name, _, raw) = sessions().nth(which).unwrap();
             for raw in [edited(&raw, &edits), [&raw[..8.min(raw.len())], &bytes].concat(), bytes] {
                 if let Ok(plain) = unwrap(name, &raw) {
-                    prop_assert!(plain.len() <= limit(raw.len()));
+                    prop_assert!(plain.len() <= raw.len().max(of(&raw).unpackable()));
                 }
             }
         }

@@ -16,6 +16,11 @@ impl<'r> Wire<'r> {
         Self { input: Cursor::new(raw) }
     }
 
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.input.left()
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.input.left() == 0
     }

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use serde_json::{Number, Value};
 
 use super::text::utf16;
-use crate::format::copies::Copies;
-use crate::format::graph::{Graph, Id, Node};
+use crate::format::budget::Budget;
+use crate::format::graph::{Graph, Id, Leaf, Node};
 use crate::format::number::float;
 use crate::format::{Reason, Wanted};
 
@@ -29,15 +29,15 @@ pub(super) enum Slot {
 pub(in crate::format) struct Heap<'r> {
     graph: Graph<'r>,
     null: Id,
-    copies: Copies,
+    budget: &'r Budget,
 }
 
 impl<'r> Heap<'r> {
-    /// Of this stream.
-    pub(super) fn new(raw: &[u8]) -> Self {
-        let mut graph = Graph::default();
-        let null = graph.add(Node::Leaf(Value::Null));
-        Self { graph, null, copies: Copies::of(raw) }
+    /// Without objects.
+    pub(super) fn new(budget: &'r Budget) -> Result<Self, Reason> {
+        let mut graph = Graph::new(budget);
+        let null = graph.add(Node::Leaf(Leaf::Null))?;
+        Ok(Self { graph, null, budget })
     }
 
     /// What is wanted of an object.
@@ -46,12 +46,12 @@ impl<'r> Heap<'r> {
     }
 
     /// Adds an object.
-    pub(in crate::format) fn add(&mut self, node: Node<'r>) -> Id {
+    pub(in crate::format) fn add(&mut self, node: Node<'r>) -> Result<Id, Reason> {
         self.graph.add(node)
     }
 
     /// Adds an object that is still being read.
-    pub(super) fn open(&mut self) -> Id {
+    pub(super) fn open(&mut self) -> Result<Id, Reason> {
         self.graph.add(Node::List(Vec::new()))
     }
 
@@ -66,27 +66,30 @@ impl<'r> Heap<'r> {
     }
 
     /// The object that a slot stands for.
-    pub(super) fn of(&mut self, slot: Slot) -> Id {
+    pub(super) fn of(&mut self, slot: Slot) -> Result<Id, Reason> {
         match slot {
-            Slot::Object(id) => id,
+            Slot::Object(id) => Ok(id),
             primitive => {
-                let node = self.node(primitive);
+                let node = self.node(primitive)?;
                 self.graph.add(node)
             }
         }
     }
 
     /// What a slot stands for.
-    pub(super) fn node(&self, slot: Slot) -> Node<'r> {
-        Node::Leaf(match slot {
-            Slot::Object(id) => return Node::Same(id),
-            Slot::Bool(truth) => Value::from(truth),
-            Slot::Char(unit) => return Node::Text(Cow::Owned(utf16([unit]))),
-            Slot::Whole(number) => Value::from(number),
-            Slot::Float(number) if number.is_finite() => Value::from(number),
-            Slot::Float(number) => float(number.into()),
-            Slot::Double(number) => float(number),
-        })
+    pub(super) fn node(&self, slot: Slot) -> Result<Node<'r>, Reason> {
+        /// What a primitive value takes as text.
+        const TEXT: usize = 8;
+        self.budget.draw(TEXT)?;
+        Ok(Node::Leaf(match slot {
+            Slot::Object(id) => return Ok(Node::Same(id)),
+            Slot::Bool(truth) => Leaf::Bool(truth),
+            Slot::Char(unit) => return Ok(Node::Text(Cow::Owned(utf16([unit])))),
+            Slot::Whole(number) => Leaf::Number(number.into()),
+            Slot::Float(number) if number.is_finite() => Value::from(number).into(),
+            Slot::Float(number) => float(number.into()).into(),
+            Slot::Double(number) => float(number).into(),
+        }))
     }
 
     /// The bytes of an object that is a text, or a `byte[]`.
@@ -100,7 +103,7 @@ impl<'r> Heap<'r> {
     /// A number that is an object.
     pub(in crate::format) fn number(&self, id: Id) -> Option<&Number> {
         match self.graph.get(id) {
-            Node::Leaf(Value::Number(number)) => Some(number),
+            Node::Leaf(Leaf::Number(number)) => Some(number),
             _ => None,
         }
     }
@@ -115,18 +118,19 @@ impl<'r> Heap<'r> {
     /// A map of these keys and values, one after the other: an object by the texts of its keys where each has
     /// one, else an array of pairs.
     pub(in crate::format) fn map(&mut self, entries: &[Id]) -> Result<Node<'r>, Reason> {
-        let mut members = Vec::new();
+        let mut members = self.budget.list(entries.len() / 2)?;
         for entry in entries.chunks(2) {
             let [key, value] = *entry else { return Err(Reason::Malformed) };
-            let Some(name) = self.key(key)? else { return Ok(self.pairs(entries)) };
+            let Some(name) = self.key(key)? else { return self.pairs(entries) };
             members.push((name, value));
         }
         Ok(Node::Map(members))
     }
 
-    fn pairs(&mut self, entries: &[Id]) -> Node<'r> {
+    fn pairs(&mut self, entries: &[Id]) -> Result<Node<'r>, Reason> {
+        self.budget.draw(2 * size_of_val(entries))?;
         let pairs = entries.chunks(2).map(|pair| self.graph.add(Node::List(pair.to_vec())));
-        Node::List(pairs.collect())
+        pairs.collect::<Result<_, _>>().map(Node::List)
     }
 
     /// A name for use in one more object.
@@ -136,8 +140,13 @@ impl<'r> Heap<'r> {
     }
 
     /// Counts what is to stand once more.
-    pub(super) fn copy(&mut self, text: &[u8]) -> Result<(), Reason> {
-        self.copies.add(text)
+    pub(super) fn copy(&self, text: &[u8]) -> Result<(), Reason> {
+        self.budget.draw(text.len())
+    }
+
+    /// What all is drawn from.
+    pub(super) fn budget(&self) -> &'r Budget {
+        self.budget
     }
 
     /// The text of a key that has one.
@@ -148,11 +157,11 @@ impl<'r> Heap<'r> {
         };
         let key = match node {
             Node::Text(bytes) => bytes.clone(),
-            Node::Leaf(Value::String(text)) => Cow::Owned(text.clone().into_bytes()),
+            Node::Leaf(Leaf::String(text)) => Cow::Owned(text.clone().into_bytes()),
             Node::Leaf(scalar) => Cow::Owned(scalar.to_string().into_bytes()),
             _ => return Ok(None),
         };
-        self.copies.add(&key)?;
+        self.budget.draw(key.len())?;
         Ok(Some(key))
     }
 }

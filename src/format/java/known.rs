@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::heap::{Heap, Slot};
 use super::reader::Record;
 use super::{date, decimal};
-use crate::format::graph::{Id, Node};
+use crate::format::graph::{Id, Leaf, Node};
 use crate::format::number::integer;
 use crate::format::Reason;
 
@@ -96,7 +96,7 @@ impl Known {
         record: &Record<'_, 'r>,
     ) -> Result<Node<'r>, Reason> {
         match self {
-            Field(name) => record.slot(name).map(|slot| heap.node(slot)),
+            Field(name) => heap.node(record.slot(name)?),
             Made(make) => make(heap, record),
         }
     }
@@ -124,7 +124,7 @@ fn ended_entries<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Nod
 }
 
 fn singleton<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
-    Ok(Node::List(vec![heap.of(record.slot("element")?)]))
+    Ok(Node::List(vec![heap.of(record.slot("element")?)?]))
 }
 
 fn singleton_map<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
@@ -147,47 +147,57 @@ fn immutable<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r
 }
 
 fn flag<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
-    Ok(heap.node(Slot::Bool(record.whole("value")? != 0)))
+    heap.node(Slot::Bool(record.whole("value")? != 0))
 }
 
 fn big_integer<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
     let magnitude = heap.bytes(record.object("magnitude")?).ok_or(Reason::Malformed)?;
     let lowest_first: Vec<u8> = magnitude.iter().rev().copied().collect();
     heap.copy(&lowest_first)?;
-    Ok(Node::Leaf(integer(record.whole("signum")? < 0, &lowest_first)))
+    let number = integer(record.whole("signum")? < 0, &lowest_first, heap.budget())?;
+    Ok(Node::Leaf(number.into()))
 }
 
 /// Null where its digits are.
 fn big_decimal<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
     let scale = i32::try_from(record.whole("scale")?).map_err(|_| Reason::Malformed)?;
     Ok(match heap.number(record.object("intVal")?) {
-        Some(digits) => text(decimal::text(digits.as_str(), scale)),
-        None => Node::Leaf(Value::Null),
+        Some(digits) => {
+            heap.copy(digits.as_str().as_bytes())?;
+            text(decimal::text(digits.as_str(), scale))
+        }
+        None => Node::Leaf(Leaf::Null),
     })
 }
 
 /// A `Date` writes its Unix milliseconds.
-fn moment<'r>(_: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
-    Ok(Node::Leaf(date::of_millis(millis(record)?)))
+fn moment<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
+    moment_of(heap, date::of_millis(millis(record)?))
 }
 
 /// A `Timestamp` is a `Date` of whole seconds, with nanoseconds of its own.
-fn timestamp<'r>(_: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
+fn timestamp<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
     let nanos = u32::try_from(record.whole("nanos")?).map_err(|_| Reason::Malformed)?;
-    Ok(Node::Leaf(date::of_seconds(millis(record)?.div_euclid(1000), nanos)))
+    moment_of(heap, date::of_seconds(millis(record)?.div_euclid(1000), nanos))
 }
 
 fn millis(record: &Record<'_, '_>) -> Result<i64, Reason> {
     record.block()?.number(8).map(u64::cast_signed)
 }
 
-fn calendar<'r>(_: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
-    Ok(Node::Leaf(date::of_millis(record.whole("time")?)))
+fn calendar<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
+    moment_of(heap, date::of_millis(record.whole("time")?))
 }
 
 /// All of `java.time` is written by one class.
-fn time<'r>(_: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
-    date::of_ser(&mut record.block()?).map(Node::Leaf)
+fn time<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
+    moment_of(heap, date::of_ser(&mut record.block()?)?)
+}
+
+/// A moment, or what else `java.time` has.
+fn moment_of<'r>(heap: &Heap<'r>, moment: Value) -> Result<Node<'r>, Reason> {
+    heap.budget().date()?;
+    Ok(Node::Leaf(moment.into()))
 }
 
 fn uuid<'r>(_: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {

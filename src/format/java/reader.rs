@@ -9,6 +9,7 @@ use super::heap::{Heap, Slot};
 use super::known::{known, Known};
 use super::text::{utf16, utf8};
 use super::HEADER;
+use crate::format::budget::Budget;
 use crate::format::cursor::Cursor;
 use crate::format::graph::{Id, Node};
 use crate::format::{Reason, MAX_DEPTH};
@@ -33,6 +34,9 @@ const FIRST_HANDLE: u64 = 0x7e_0000;
 
 /// The most superclasses of a class that are read: each object has a part for each of them.
 const MAX_LINEAGE: usize = 64;
+
+/// What a class takes beside its fields and its superclasses.
+const LINEAGE: usize = 128;
 
 /// The name under which what a class wrote by itself is found.
 const DATA: &[u8] = b"@data";
@@ -135,16 +139,21 @@ pub(super) struct Reader<'r> {
     input: Cursor<'r>,
     heap: Heap<'r>,
     handles: Vec<Handle<'r>>,
+    /// Of what is made.
+    budget: &'r Budget,
     /// How many objects and arrays are being read.
     depth: usize,
 }
 
 impl<'r> Reader<'r> {
     /// Reads the head of a stream.
-    pub(super) fn new(raw: &'r [u8]) -> Result<Self, Reason> {
+    pub(super) fn new(raw: &'r [u8], budget: &'r Budget) -> Result<Self, Reason> {
         let mut input = Cursor::new(raw);
         match input.take(HEADER.len())? == HEADER {
-            true => Ok(Self { input, heap: Heap::new(raw), handles: Vec::new(), depth: 0 }),
+            true => {
+                let heap = Heap::new(budget)?;
+                Ok(Self { input, heap, handles: Vec::new(), budget, depth: 0 })
+            }
             false => Err(Reason::Malformed),
         }
     }
@@ -159,9 +168,9 @@ impl<'r> Reader<'r> {
                 tag => {
                     let id = match self.data(tag)? {
                         Data::Object(id) => id,
-                        Data::Block(bytes) => self.heap.add(Node::Text(Cow::Borrowed(bytes))),
+                        Data::Block(bytes) => self.heap.add(Node::Text(Cow::Borrowed(bytes)))?,
                     };
-                    contents.push(id);
+                    self.budget.push(&mut contents, id)?;
                 }
             }
         }
@@ -215,15 +224,24 @@ impl<'r> Reader<'r> {
     }
 
     /// Gives the next number to an object.
-    fn handle(&mut self, id: Id) -> Id {
-        self.handles.push(Handle::Object(id));
-        id
+    fn handle(&mut self, id: Id) -> Result<Id, Reason> {
+        self.budget.push(&mut self.handles, Handle::Object(id))?;
+        Ok(id)
+    }
+
+    /// Gives the next number to what is not read yet.
+    fn open(&mut self) -> Result<usize, Reason> {
+        self.budget.push(&mut self.handles, Handle::Open)?;
+        Ok(self.handles.len() - 1)
     }
 
     fn text(&mut self, width: usize) -> Result<Id, Reason> {
         let text = utf8(self.input.counted(width)?)?;
-        let id = self.heap.add(Node::Text(text));
-        Ok(self.handle(id))
+        if let Cow::Owned(text) = &text {
+            self.budget.draw(text.len())?;
+        }
+        let id = self.heap.add(Node::Text(text))?;
+        self.handle(id)
     }
 
     /// Reads a text, or a reference to one.
@@ -240,8 +258,7 @@ impl<'r> Reader<'r> {
 
     /// An enumeration's constant is its name.
     fn constant(&mut self) -> Result<Id, Reason> {
-        let at = self.handles.len();
-        self.handles.push(Handle::Open);
+        let at = self.open()?;
         let name = self.string()?;
         if let Some(handle) = self.handles.get_mut(at) {
             *handle = Handle::Object(name);
@@ -251,27 +268,30 @@ impl<'r> Reader<'r> {
 
     fn class_itself(&mut self, class: &Class<'r>) -> Result<Id, Reason> {
         let name = self.heap.name(&class.name)?;
-        let id = self.heap.add(Node::Text(name));
-        Ok(self.handle(id))
+        let id = self.heap.add(Node::Text(name))?;
+        self.handle(id)
     }
 
     fn array(&mut self, class: &Class<'r>) -> Result<Id, Reason> {
         let [b'[', kind, ..] = *class.name else { return Err(Reason::Malformed) };
-        let id = self.heap.open();
-        self.handle(id);
+        let id = self.heap.open()?;
+        self.handle(id)?;
         let length = usize::try_from(self.input.number(4)?).map_err(|_| Reason::Malformed)?;
         let array = match kind {
             b'B' => Node::Text(Cow::Borrowed(self.input.take(length)?)),
             b'C' => {
                 let bytes = self.input.take(length.checked_mul(2).ok_or(Reason::Malformed)?)?;
+                // Two bytes are three at most.
+                self.budget.draw(2 * bytes.len())?;
                 let units = bytes.chunks_exact(2).filter_map(|unit| unit.try_into().ok());
                 Node::Text(Cow::Owned(utf16(units.map(u16::from_be_bytes))))
             }
             kind => {
-                let mut elements = Vec::new();
+                let mut elements = self.budget.list(length.min(self.input.left()))?;
                 for _ in 0..length {
                     let slot = self.slot(kind)?;
-                    elements.push(self.heap.of(slot));
+                    let element = self.heap.of(slot)?;
+                    self.budget.push(&mut elements, element)?;
                 }
                 Node::List(elements)
             }
@@ -281,8 +301,8 @@ impl<'r> Reader<'r> {
     }
 
     fn object(&mut self, lineage: &Lineage<'r>) -> Result<Id, Reason> {
-        let id = self.heap.open();
-        self.handle(id);
+        let id = self.heap.open()?;
+        self.handle(id)?;
         let (mut slots, mut data) = (Vec::new(), Vec::new());
         // The last class that is known, and what was written up to its end.
         let mut rule = None;
@@ -313,14 +333,18 @@ impl<'r> Reader<'r> {
     ) -> Result<(), Reason> {
         if class.layout.fields {
             for field in &class.fields {
-                slots.push(self.slot(field.kind)?);
+                let slot = self.slot(field.kind)?;
+                self.budget.push(slots, slot)?;
             }
         }
         if class.layout.data {
             loop {
                 match self.input.byte()? {
                     TC_ENDBLOCKDATA => break,
-                    tag => data.push(self.data(tag)?),
+                    tag => {
+                        let more = self.data(tag)?;
+                        self.budget.push(data, more)?;
+                    }
                 }
             }
         }
@@ -331,19 +355,21 @@ impl<'r> Reader<'r> {
     fn fields(&mut self, record: &Record<'_, 'r>) -> Result<Node<'r>, Reason> {
         let class = record.classes.last().ok_or(Reason::Malformed)?;
         let class = self.heap.name(&class.name)?;
-        let mut fields = Vec::with_capacity(record.slots.len());
+        let mut fields = self.budget.list(record.slots.len())?;
         for (field, slot) in record.fields() {
-            fields.push((self.heap.name(&field.name)?, self.heap.of(slot)));
+            fields.push((self.heap.name(&field.name)?, self.heap.of(slot)?));
         }
         if !record.data.is_empty() {
             let data = record.data.iter().map(|data| match data {
                 Data::Block(bytes) => self.heap.add(Node::Text(Cow::Borrowed(bytes))),
-                Data::Object(id) => *id,
+                Data::Object(id) => Ok(*id),
             });
-            let data = Node::List(data.collect());
-            fields.push((Cow::Borrowed(DATA), self.heap.add(data)));
+            let data = Node::List(data.collect::<Result<_, _>>()?);
+            self.budget.draw(size_of::<Id>() * record.data.len())?;
+            let data = self.heap.add(data)?;
+            self.budget.push(&mut fields, (Cow::Borrowed(DATA), data))?;
         }
-        Ok(Node::Object { class, fields })
+        Ok(Node::object(class, fields))
     }
 
     /// Reads a value of the kind that a field or an array's elements have.
@@ -389,6 +415,7 @@ impl<'r> Reader<'r> {
             if above.len() >= MAX_LINEAGE {
                 return Err(Reason::TooDeep);
             }
+            self.budget.draw(LINEAGE + above.len() * size_of::<Rc<Class<'_>>>())?;
             let whole: Lineage<'r> = above.iter().cloned().chain([Rc::new(class)]).collect();
             if let Some(handle) = self.handles.get_mut(handle) {
                 *handle = Handle::Class(Rc::clone(&whole));
@@ -403,8 +430,7 @@ impl<'r> Reader<'r> {
         const VERSION_UID: usize = 8;
         let name = utf8(self.input.counted(2)?)?;
         self.input.take(VERSION_UID)?;
-        let handle = self.handles.len();
-        self.handles.push(Handle::Open);
+        let handle = self.open()?;
         let layout = Layout::of(self.input.byte()?)?;
         let mut fields = Vec::new();
         for _ in 0..self.input.number(2)? {
@@ -413,7 +439,7 @@ impl<'r> Reader<'r> {
             if let b'L' | b'[' = kind {
                 self.string()?;
             }
-            fields.push(Field { name, kind });
+            self.budget.push(&mut fields, Field { name, kind })?;
         }
         self.annotation()?;
         let known = known(&name);
@@ -422,8 +448,7 @@ impl<'r> Reader<'r> {
 
     /// Reads what describes the class that the JVM made for some interfaces.
     fn described_proxy(&mut self) -> Result<(usize, Class<'r>), Reason> {
-        let handle = self.handles.len();
-        self.handles.push(Handle::Open);
+        let handle = self.open()?;
         for _ in 0..self.input.number(4)? {
             self.input.counted(2)?;
         }

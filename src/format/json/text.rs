@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::format::budget::Budget;
 use crate::format::Wanted;
 
 /// What stands between two quotes, its escapes checked.
@@ -12,14 +13,22 @@ pub(super) struct Text<'t> {
 }
 
 impl Text<'_> {
-    /// What is wanted of the member with this name.
+    /// What is wanted of the member with this name; `None` where that is more than the budget allows to find out.
     #[inline(always)]
-    pub(super) fn wanted(self, wanted: &Wanted) -> &Wanted {
-        if self.escaped {
-            wanted.member(unescaped(&String::from_utf8_lossy(self.written)).as_bytes())
+    pub(super) fn wanted<'w>(self, wanted: &'w Wanted, budget: &Budget) -> Option<&'w Wanted> {
+        if self.escaped && matches!(wanted, Wanted::Some(_)) {
+            self.unescaped_wanted(wanted, budget)
         } else {
-            wanted.member(self.written)
+            Some(wanted.member(self.written))
         }
+    }
+
+    #[cold]
+    fn unescaped_wanted<'w>(self, wanted: &'w Wanted, budget: &Budget) -> Option<&'w Wanted> {
+        /// What it costs to make one.
+        const NAME: usize = 64;
+        budget.draw(self.written.len() + NAME).ok()?;
+        Some(wanted.member(unescaped(&String::from_utf8_lossy(self.written)).as_bytes()))
     }
 }
 

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 use super::text::{self, Text};
+use crate::format::budget::Budget;
 use crate::format::{Wanted, MAX_DEPTH};
 
 /// A value that holds no others.
@@ -38,15 +39,16 @@ pub(super) enum Found<'t, 'w> {
 }
 
 /// Walks over members, from the name of one up to the value of one that is wanted. `depth` arrays and objects
-/// are open.
+/// are open. `None` also where nothing is left of the budget.
 pub(super) fn find<'t, 'w>(
     mut rest: &'t [u8],
     wanted: &'w Wanted,
     depth: usize,
+    budget: &Budget,
 ) -> Option<Found<'t, 'w>> {
     loop {
         let (name, value) = name(rest)?;
-        let part = name.wanted(wanted);
+        let part = name.wanted(wanted, budget)?;
         if !matches!(part, Wanted::Nothing) {
             return Some(Found::Member(name, part, value));
         }

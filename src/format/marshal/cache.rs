@@ -10,10 +10,11 @@
 use serde_json::Value;
 
 use super::reader::Reader;
+use crate::format::budget::Budget;
 use crate::format::cursor::Cursor;
-use crate::format::graph::{Graph, Id, Node};
+use crate::format::graph::{Graph, Id, Leaf, Node, Object};
 use crate::format::wrapper::inflate;
-use crate::format::{text, Reason, Wanted};
+use crate::format::{Reason, Wanted};
 
 /// The value of an entry that is an object.
 pub(super) enum Entry<'g> {
@@ -22,11 +23,17 @@ pub(super) enum Entry<'g> {
 }
 
 /// Reads a session from an entry of 7.0 or later; `None`: it is none.
-pub(super) fn decode(raw: &[u8], wanted: &Wanted) -> Option<Result<Value, Reason>> {
+pub(super) fn decode(
+    raw: &[u8],
+    wanted: &Wanted,
+    budget: &Budget,
+) -> Option<Result<Value, Reason>> {
     Some(match raw {
-        [0, 0x11, entry @ ..] => with_header(entry, wanted),
-        [0, list @ ..] => first(list, wanted),
-        [1, compressed @ ..] => inflate(compressed).and_then(|list| first(&list, wanted)),
+        [0, 0x11, entry @ ..] => with_header(entry, wanted, budget),
+        [0, list @ ..] => first(list, wanted, budget),
+        [1, compressed @ ..] => {
+            inflate(compressed, budget).and_then(|list| first(&list, wanted, budget))
+        }
         _ => return None,
     })
 }
@@ -41,7 +48,7 @@ pub(super) fn entry<'g>(graph: &'g Graph<'_>, root: Id) -> Option<Entry<'g>> {
     let value = field(graph, root, &["value", "v"])?;
     let compressed = field(graph, root, &["compressed", "c"]).map(|id| graph.get(id));
     Some(match (compressed, graph.get(value)) {
-        (Some(Node::Leaf(Value::Bool(true))), Node::Text(bytes)) => Entry::Compressed(bytes),
+        (Some(Node::Leaf(Leaf::Bool(true))), Node::Text(bytes)) => Entry::Compressed(bytes),
         _ => Entry::Plain(value),
     })
 }
@@ -51,33 +58,35 @@ impl Entry<'_> {
     pub(super) fn decode(self, graph: &Graph<'_>, wanted: &Wanted) -> Result<Value, Reason> {
         match self {
             Self::Plain(id) => graph.value(id, wanted),
-            Self::Compressed(bytes) => value(&inflate(bytes)?, wanted),
+            Self::Compressed(bytes) => {
+                value(&inflate(bytes, graph.budget())?, wanted, graph.budget())
+            }
         }
     }
 }
 
 /// When the entry that `raw` is ends, in Unix ms; `None`: never, or it is none.
-pub(super) fn end(raw: &[u8]) -> Option<u64> {
+pub(super) fn end(raw: &[u8], budget: &Budget) -> Option<u64> {
     let seconds = match raw {
         [0, 0x11, _, expires @ ..] => f64::from_le_bytes(*expires.first_chunk()?),
-        [0, list @ ..] => second(list)?,
-        [1, compressed @ ..] => second(&inflate(compressed).ok()?)?,
-        _ => of_object(raw)?,
+        [0, list @ ..] => second(list, budget)?,
+        [1, compressed @ ..] => second(&inflate(compressed, budget).ok()?, budget)?,
+        _ => of_object(raw, budget)?,
     };
     // Where it never ends, 7.1 has a negative number.
     (seconds >= 0.0).then_some((seconds * 1000.0) as u64)
 }
 
 /// Up to 6.1, and where 7.0 writes as these do, the life is kept with its beginning, 0 there; Rails 4.0 has the end.
-fn of_object(raw: &[u8]) -> Option<f64> {
-    let (graph, root) = Reader::read(raw).ok()?;
+fn of_object(raw: &[u8], budget: &Budget) -> Option<f64> {
+    let (graph, root) = Reader::read(raw, budget).ok()?;
     let number = |names: &[&str]| number(&graph, field(&graph, root, names)?);
     number(&["x"]).or_else(|| Some(number(&["created_at"])? + number(&["expires_in"])?))
 }
 
 /// 7.0: the end is the second of a list.
-fn second(list: &[u8]) -> Option<f64> {
-    let (graph, root) = Reader::read(list).ok()?;
+fn second(list: &[u8], budget: &Budget) -> Option<f64> {
+    let (graph, root) = Reader::read(list, budget).ok()?;
     match graph.get(root) {
         Node::List(parts) => number(&graph, *parts.get(1)?),
         _ => None,
@@ -86,14 +95,15 @@ fn second(list: &[u8]) -> Option<f64> {
 
 fn number(graph: &Graph<'_>, id: Id) -> Option<f64> {
     match graph.get(id) {
-        Node::Leaf(Value::Number(number)) => number.as_f64(),
+        Node::Leaf(Leaf::Number(number)) => number.as_f64(),
         _ => None,
     }
 }
 
 /// A field of the entry that an object is, if it is one, by any of its names.
 fn field(graph: &Graph<'_>, root: Id, names: &[&str]) -> Option<Id> {
-    let Node::Object { class, fields } = graph.get(root) else { return None };
+    let Node::Object(object) = graph.get(root) else { return None };
+    let Object { class, fields } = &**object;
     if **class != *b"ActiveSupport::Cache::Entry" {
         return None;
     }
@@ -102,7 +112,7 @@ fn field(graph: &Graph<'_>, root: Id, names: &[&str]) -> Option<Id> {
 }
 
 /// 7.1: the kind of the value, when it expires, the length of its version or -1, its version, the value.
-fn with_header(entry: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
+fn with_header(entry: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     const COMPRESSED: u8 = 0x80;
     let mut input = Cursor::new(entry);
     let kind = input.byte()?;
@@ -114,20 +124,20 @@ fn with_header(entry: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
     let held = match kind & COMPRESSED {
         0 => held,
         _ => {
-            inflated = inflate(held)?;
+            inflated = inflate(held, budget)?;
             &inflated
         }
     };
     match kind & !COMPRESSED {
-        1 => value(held, wanted),
-        2..=4 => Ok(Value::String(text(held).into_owned())),
+        1 => value(held, wanted, budget),
+        2..=4 => budget.text(held).map(Value::String),
         _ => Err(Reason::Malformed),
     }
 }
 
 /// 7.0: the value is the first of a list; parts that are nil may be missing from its end.
-fn first(list: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    let (graph, root) = Reader::read(list)?;
+fn first(list: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    let (graph, root) = Reader::read(list, budget)?;
     match graph.get(root) {
         Node::List(parts) => {
             parts.first().map_or(Ok(Value::Null), |value| graph.value(*value, wanted))
@@ -136,7 +146,7 @@ fn first(list: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
     }
 }
 
-fn value(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
-    let (graph, root) = Reader::read(raw)?;
+fn value(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
+    let (graph, root) = Reader::read(raw, budget)?;
     graph.value(root, wanted)
 }

@@ -4,28 +4,28 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
 use time::{Date, Month};
 
 use super::reader::long;
+use crate::format::budget::Budget;
 use crate::format::calendar::{date, moment};
 use crate::format::cursor::Cursor;
-use crate::format::graph::{Graph, Id, Member, Node};
-use crate::format::{number, text};
+use crate::format::graph::{Graph, Id, Leaf, Member, Node};
+use crate::format::{number, text, Reason};
 
 /// How far a decimal's point may lie from its digits for it to be written without an exponent.
 const FAR: i64 = 100;
 
 /// A float from its text, as `Float#to_s` or a shorter way has it.
-pub(super) fn float(written: &[u8]) -> Option<Value> {
-    let written = std::str::from_utf8(written).ok()?;
+pub(super) fn float(written: &[u8], budget: &Budget) -> Result<Leaf, Reason> {
+    let written = std::str::from_utf8(written).map_err(|_| Reason::Malformed)?;
     // Rust reads these words, too, and others besides.
     match written {
         "inf" | "-inf" | "nan" => {}
         _ if written.bytes().all(|byte| byte.is_ascii_digit() || b"+-.e".contains(&byte)) => {}
-        _ => return None,
+        _ => return Err(Reason::Malformed),
     }
-    written.parse().ok().map(number::float)
+    Ok(number::float(number::parse(written, budget)?).into())
 }
 
 /// A regular expression as `Regexp#to_s` has it: `(?i-mx:a.b)`.
@@ -49,12 +49,12 @@ pub(super) fn name<'r>(graph: &Graph<'r>, key: Id) -> Cow<'r, [u8]> {
     };
     match node {
         Node::Text(bytes) => bytes.clone(),
-        Node::Leaf(Value::String(text)) => Cow::Owned(text.clone().into_bytes()),
-        Node::Leaf(Value::Null) => Cow::Borrowed(b""),
+        Node::Leaf(Leaf::String(text)) => Cow::Owned(text.clone().into_bytes()),
+        Node::Leaf(Leaf::Null) => Cow::Borrowed(b""),
         Node::Leaf(scalar) => Cow::Owned(scalar.to_string().into_bytes()),
         Node::List(_) => Cow::Borrowed(b"[...]"),
         Node::Map(_) | Node::Same(_) => Cow::Borrowed(b"{...}"),
-        Node::Object { class, .. } => Cow::Owned([b"#<", class.as_ref(), b">"].concat()),
+        Node::Object(object) => Cow::Owned([b"#<", object.class.as_ref(), b">"].concat()),
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn object<'r>(
         _ => None,
     };
     let fields = variables.into_iter().map(|(name, value)| (without_at(name), value));
-    known.unwrap_or_else(|| Node::Object { class, fields: fields.collect() })
+    known.unwrap_or_else(|| Node::object(class, fields.collect()))
 }
 
 /// An object by the data that it gave of itself. A day and a moment are ISO 8601, others that data.
@@ -81,7 +81,7 @@ pub(super) fn data<'r>(graph: &Graph<'r>, class: &[u8], data: Id) -> Node<'r> {
         // The moment in UTC, the name of the zone, the moment there.
         (b"ActiveSupport::TimeWithZone", Node::List(parts)) => {
             parts.first().and_then(|utc| match graph.get(*utc) {
-                Node::Leaf(Value::String(text)) => Some(text.clone()),
+                Node::Leaf(Leaf::String(text)) => Some(text.clone()),
                 _ => None,
             })
         }
@@ -106,7 +106,7 @@ pub(super) fn dumped<'r>(
 }
 
 fn text_node<'r>(text: String) -> Node<'r> {
-    Node::Leaf(Value::String(text))
+    Node::Leaf(Leaf::String(text))
 }
 
 fn without_at(name: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
@@ -124,7 +124,7 @@ fn variable(variables: &[Member<'_>], name: &[u8]) -> Option<Id> {
 /// A whole number that is not too great to be one here.
 fn integer(graph: &Graph<'_>, id: Id) -> Option<i64> {
     match graph.get(id) {
-        Node::Leaf(Value::Number(number)) => number.as_i64(),
+        Node::Leaf(Leaf::Number(number)) => number.as_i64(),
         _ => None,
     }
 }
@@ -132,14 +132,14 @@ fn integer(graph: &Graph<'_>, id: Id) -> Option<i64> {
 fn range(graph: &Graph<'_>, variables: &[Member<'_>]) -> Option<String> {
     let variable = |name| Some(graph.get(variable(variables, name)?));
     let end = |node: &Node<'_>| match node {
-        Node::Leaf(Value::Null) => Some(String::new()),
-        Node::Leaf(Value::String(text)) => Some(text.clone()),
+        Node::Leaf(Leaf::Null) => Some(String::new()),
+        Node::Leaf(Leaf::String(text)) => Some(text.clone()),
         Node::Leaf(scalar) => Some(scalar.to_string()),
         Node::Text(bytes) => Some(text(bytes).into_owned()),
         _ => None,
     };
     let dots = match variable(b"excl")? {
-        Node::Leaf(Value::Bool(true)) => "...",
+        Node::Leaf(Leaf::Bool(true)) => "...",
         _ => "..",
     };
     Some([&end(variable(b"begin")?)?, dots, &end(variable(b"end")?)?].concat())

@@ -5,17 +5,15 @@
 use std::borrow::Cow;
 
 use encoding_rs::Encoding;
-use serde_json::Value;
 
 use super::known;
+use crate::format::budget::Budget;
 use crate::format::cursor::Cursor;
-use crate::format::graph::{Graph, Id, Member, Node};
+use crate::format::graph::{Graph, Id, Leaf, Member, Node};
 use crate::format::{number, Reason, MAX_DEPTH};
 
-/// How many bytes of names a session may have, each counted where it stands: a link of two bytes could stand
-/// for a long one. So many, and so many for each byte of the session; rows of a table repeat short names.
-const NAMES: usize = 256 * 1024;
-const NAMES_PER_BYTE: usize = 16;
+/// What a number takes as text.
+const NUMBER: usize = 24;
 
 /// What variables stand behind.
 #[derive(Clone, Copy)]
@@ -34,19 +32,19 @@ pub(super) struct Reader<'r> {
     symbols: Vec<Cow<'r, [u8]>>,
     /// What `@` names by its number: everything but symbols, nil, true, false and small integers.
     objects: Vec<Id>,
-    /// How many bytes of names may still follow.
-    names: usize,
+    /// Of what is made; and of names, since a link of two bytes could stand for a long one.
+    budget: &'r Budget,
 }
 
 impl<'r> Reader<'r> {
     /// Reads the one value that `raw` is.
-    pub(super) fn read(raw: &'r [u8]) -> Result<(Graph<'r>, Id), Reason> {
+    pub(super) fn read(raw: &'r [u8], budget: &'r Budget) -> Result<(Graph<'r>, Id), Reason> {
         let mut reader = Self {
             input: Cursor::new(raw),
-            graph: Graph::default(),
+            graph: Graph::new(budget),
             symbols: Vec::new(),
             objects: Vec::new(),
-            names: raw.len().saturating_mul(NAMES_PER_BYTE).saturating_add(NAMES),
+            budget,
         };
         let [4, 8] = reader.input.take(2)? else { return Err(Reason::Malformed) };
         let root = reader.value(0)?;
@@ -74,7 +72,7 @@ impl<'r> Reader<'r> {
         match kind {
             b':' => {
                 let symbol = self.encoded_symbol(depth)?;
-                return Ok(self.graph.add(Node::Text(symbol)));
+                return self.graph.add(Node::Text(symbol));
             }
             b'u' => return self.dumped(true, depth),
             _ => {}
@@ -82,7 +80,7 @@ impl<'r> Reader<'r> {
         let id = self.bare_value(kind, depth)?;
         let variables = self.variables(depth, Of::Value)?;
         if let Node::Text(bytes) = self.graph.get(id) {
-            if let Some(text) = self.recoded(bytes, &variables) {
+            if let Some(text) = self.recoded(bytes, &variables)? {
                 *self.graph.get_mut(id) = Node::Text(Cow::Owned(text.into_bytes()));
             }
         }
@@ -97,10 +95,13 @@ impl<'r> Reader<'r> {
             kind = self.input.byte()?;
         }
         let node = match kind {
-            b'0' => Node::Leaf(Value::Null),
-            b'T' => Node::Leaf(Value::Bool(true)),
-            b'F' => Node::Leaf(Value::Bool(false)),
-            b'i' => Node::Leaf(Value::from(long(&mut self.input)?)),
+            b'0' => Node::Leaf(Leaf::Null),
+            b'T' => Node::Leaf(Leaf::Bool(true)),
+            b'F' => Node::Leaf(Leaf::Bool(false)),
+            b'i' => {
+                let number = long(&mut self.input)?;
+                return self.graph.number(number);
+            }
             b':' => Node::Text(self.new_symbol()?),
             b';' => Node::Text(self.symbol_again()?),
             b'[' => return self.list(depth),
@@ -111,17 +112,20 @@ impl<'r> Reader<'r> {
             b'u' => return self.dumped(false, depth),
             _ => {
                 let node = self.leaf(kind)?;
-                return Ok(self.numbered(node));
+                return self.numbered(node);
             }
         };
-        Ok(self.graph.add(node))
+        self.graph.add(node)
     }
 
     /// Reads a value that holds no others and has a number.
     fn leaf(&mut self, kind: u8) -> Result<Node<'r>, Reason> {
         Ok(match kind {
             b'"' | b'c' | b'm' | b'M' => Node::Text(Cow::Borrowed(self.bytes()?)),
-            b'f' => Node::Leaf(known::float(self.bytes()?).ok_or(Reason::Malformed)?),
+            b'f' => {
+                self.budget.draw(NUMBER)?;
+                Node::Leaf(known::float(self.bytes()?, self.budget)?)
+            }
             b'l' => {
                 let negative = match self.input.byte()? {
                     b'+' => false,
@@ -130,10 +134,11 @@ impl<'r> Reader<'r> {
                 };
                 let words = self.length()?;
                 let magnitude = self.input.take(words.saturating_mul(2))?;
-                Node::Leaf(number::integer(negative, magnitude))
+                Node::Leaf(number::integer(negative, magnitude, self.budget)?.into())
             }
             b'/' => {
                 let source = self.bytes()?;
+                self.pay(source.len())?;
                 Node::Text(Cow::Owned(known::regexp(source, self.input.byte()?)))
             }
             _ => return Err(Reason::Malformed),
@@ -146,11 +151,12 @@ impl<'r> Reader<'r> {
     }
 
     fn list(&mut self, depth: usize) -> Result<Id, Reason> {
-        let id = self.numbered(Node::List(Vec::new()));
+        let id = self.numbered(Node::List(Vec::new()))?;
         let count = self.length()?;
-        let mut elements = Vec::new();
+        let mut elements = self.budget.list(count.min(self.input.left()))?;
         for _ in 0..count {
-            elements.push(self.value(depth + 1)?);
+            let element = self.value(depth + 1)?;
+            self.budget.push(&mut elements, element)?;
         }
         *self.graph.get_mut(id) = Node::List(elements);
         Ok(id)
@@ -158,15 +164,23 @@ impl<'r> Reader<'r> {
 
     /// Reads a hash, of which a set wants the keys alone. Behind `}` stands what an absent key has, too.
     fn hash(&mut self, kind: u8, keys_alone: bool, depth: usize) -> Result<Id, Reason> {
-        let id = self.numbered(Node::Map(Vec::new()));
+        let id = self.numbered(Node::Map(Vec::new()))?;
         let count = self.length()?;
-        let (mut keys, mut members) = (Vec::new(), Vec::new());
+        // A key and a value take a byte each at least.
+        let most = count.min(self.input.left() / 2);
+        let (mut keys, mut members) = match keys_alone {
+            true => (self.budget.list(most)?, Vec::new()),
+            false => (Vec::new(), self.budget.list(most)?),
+        };
         for _ in 0..count {
             let key = self.value(depth + 1)?;
             let member = self.value(depth + 1)?;
             match keys_alone {
-                true => keys.push(key),
-                false => members.push((self.name(key)?, member)),
+                true => self.budget.push(&mut keys, key)?,
+                false => {
+                    let name = self.name(key)?;
+                    self.budget.push(&mut members, (name, member))?;
+                }
             }
         }
         if kind == b'}' {
@@ -185,7 +199,7 @@ impl<'r> Reader<'r> {
 
     fn object(&mut self, depth: usize) -> Result<Id, Reason> {
         let class = self.symbol(depth)?;
-        let id = self.numbered(Node::Leaf(Value::Null));
+        let id = self.numbered(Node::Leaf(Leaf::Null))?;
         let of = if *class == *b"Set" { Of::Set } else { Of::Object };
         let variables = self.variables(depth, of)?;
         let object = known::object(&self.graph, class, variables);
@@ -194,16 +208,16 @@ impl<'r> Reader<'r> {
 
     fn members_of_struct(&mut self, depth: usize) -> Result<Id, Reason> {
         let class = self.symbol(depth)?;
-        let id = self.numbered(Node::Leaf(Value::Null));
+        let id = self.numbered(Node::Leaf(Leaf::Null))?;
         let fields = self.variables(depth, Of::Object)?;
-        *self.graph.get_mut(id) = Node::Object { class, fields };
+        *self.graph.get_mut(id) = Node::object(class, fields);
         Ok(id)
     }
 
     /// Reads an object that says itself which value is its data.
     fn data(&mut self, depth: usize) -> Result<Id, Reason> {
         let class = self.symbol(depth)?;
-        let id = self.numbered(Node::Leaf(Value::Null));
+        let id = self.numbered(Node::Leaf(Leaf::Null))?;
         let data = self.value(depth + 1)?;
         let object = known::data(&self.graph, &class, data);
         self.made(id, object)
@@ -211,7 +225,8 @@ impl<'r> Reader<'r> {
 
     /// Puts an object in its place. Its text may be made of texts that stand elsewhere.
     fn made(&mut self, id: Id, object: Node<'r>) -> Result<Id, Reason> {
-        if let Node::Leaf(Value::String(text)) = &object {
+        if let Node::Leaf(Leaf::String(text)) = &object {
+            self.budget.date()?;
             self.pay(text.len())?;
         }
         *self.graph.get_mut(id) = object;
@@ -227,7 +242,10 @@ impl<'r> Reader<'r> {
             false => Vec::new(),
         };
         let node = known::dumped(&self.graph, &class, bytes, &variables);
-        Ok(self.numbered(node))
+        if matches!(node, Node::Leaf(_)) {
+            self.budget.date()?;
+        }
+        self.numbered(node)
     }
 
     /// Reads names and values; of a set, the hash that it is made of has its keys alone.
@@ -236,7 +254,7 @@ impl<'r> Reader<'r> {
             return Err(Reason::TooDeep);
         }
         let count = self.length()?;
-        let mut variables = Vec::new();
+        let mut variables = self.budget.list(count.min(self.input.left() / 2))?;
         for _ in 0..count {
             let name = self.symbol(depth + 1)?;
             let value = match (of, name.as_ref()) {
@@ -247,7 +265,7 @@ impl<'r> Reader<'r> {
                 },
                 _ => self.value(depth + 1)?,
             };
-            variables.push((name, value));
+            self.budget.push(&mut variables, (name, value))?;
         }
         Ok(variables)
     }
@@ -274,7 +292,7 @@ impl<'r> Reader<'r> {
 
     fn new_symbol(&mut self) -> Result<Cow<'r, [u8]>, Reason> {
         let symbol = self.bytes()?;
-        self.symbols.push(Cow::Borrowed(symbol));
+        self.budget.push(&mut self.symbols, Cow::Borrowed(symbol))?;
         Ok(Cow::Borrowed(symbol))
     }
 
@@ -283,7 +301,7 @@ impl<'r> Reader<'r> {
         let number = self.symbols.len();
         let symbol = self.new_symbol()?;
         let variables = self.variables(depth, Of::Value)?;
-        let Some(text) = self.recoded(&symbol, &variables) else { return Ok(symbol) };
+        let Some(text) = self.recoded(&symbol, &variables)? else { return Ok(symbol) };
         let text = Cow::<[u8]>::Owned(text.into_bytes());
         if let Some(symbol) = self.symbols.get_mut(number) {
             *symbol = text.clone();
@@ -299,23 +317,34 @@ impl<'r> Reader<'r> {
     }
 
     /// Bytes as text, if a variable names their encoding and it is not UTF-8.
-    fn recoded(&self, bytes: &[u8], variables: &[Member<'_>]) -> Option<String> {
-        let (_, id) = variables.iter().find(|(name, _)| **name == *b"encoding")?;
-        let Node::Text(encoding) = self.graph.get(*id) else { return None };
-        let encoding = Encoding::for_label(encoding)?;
-        let text = encoding.decode_without_bom_handling_and_without_replacement(bytes)?;
-        Some(text.into_owned())
+    fn recoded(&self, bytes: &[u8], variables: &[Member<'_>]) -> Result<Option<String>, Reason> {
+        /// The longest name of an encoding, and what it costs to look one up.
+        const LONGEST: usize = 32;
+        const STEP: usize = 64;
+        let named = variables.iter().find(|(name, _)| **name == *b"encoding");
+        let Some(Node::Text(encoding)) = named.map(|(_, id)| self.graph.get(*id)) else {
+            return Ok(None);
+        };
+        if encoding.len() > LONGEST {
+            return Ok(None);
+        }
+        // A byte is three at most; and it takes time.
+        self.pay(STEP + 3 * bytes.len())?;
+        let encoding = Encoding::for_label(encoding);
+        let text = encoding.and_then(|encoding| {
+            encoding.decode_without_bom_handling_and_without_replacement(bytes)
+        });
+        Ok(text.map(Cow::into_owned))
     }
 
-    fn numbered(&mut self, node: Node<'r>) -> Id {
-        let id = self.graph.add(node);
-        self.objects.push(id);
-        id
+    fn numbered(&mut self, node: Node<'r>) -> Result<Id, Reason> {
+        let id = self.graph.add(node)?;
+        self.budget.push(&mut self.objects, id)?;
+        Ok(id)
     }
 
-    fn pay(&mut self, bytes: usize) -> Result<(), Reason> {
-        self.names = self.names.checked_sub(bytes).ok_or(Reason::TooLarge)?;
-        Ok(())
+    fn pay(&self, bytes: usize) -> Result<(), Reason> {
+        self.budget.draw(bytes)
     }
 
     fn bytes(&mut self) -> Result<&'r [u8], Reason> {

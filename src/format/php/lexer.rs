@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::convention::unmarked;
-use crate::format::{text, Reason, Wanted, MAX_DEPTH};
+use crate::format::budget::Budget;
+use crate::format::{Reason, Wanted, MAX_DEPTH};
 
 /// The next token of a value; of arrays and objects their beginning, up to `{`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,8 +18,8 @@ pub(super) enum Token<'r> {
     Null,
     Bool(bool),
     Int(i64),
-    /// INF, -INF and NAN among them.
-    Float(f64),
+    /// As it is written, INF, -INF and NAN among them.
+    Float(&'r [u8]),
     Text(&'r [u8]),
     /// With the number of its elements.
     Array(usize),
@@ -46,10 +47,10 @@ pub(in crate::format) enum Key<'r> {
 
 impl<'r> Key<'r> {
     /// The name of a member in JSON.
-    pub(super) fn name(self) -> String {
+    pub(super) fn name(self, budget: &Budget) -> Result<String, Reason> {
         match self {
-            Self::Int(key) => key.to_string(),
-            Self::Text(key) => text(key).into_owned(),
+            Self::Int(key) => Ok(key.to_string()),
+            Self::Text(key) => budget.text(key),
         }
     }
 
@@ -113,6 +114,11 @@ impl<'r> Lexer<'r> {
     #[inline(always)]
     pub(super) fn position(&self) -> usize {
         self.raw.len() - self.rest.len()
+    }
+
+    /// How many bytes are left.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
     }
 
     #[inline(always)]
@@ -212,13 +218,18 @@ impl<'r> Lexer<'r> {
     }
 
     /// Walks over a value that stands below `depth` arrays and objects, noting where each slot's value lies.
-    pub(super) fn note(&mut self, depth: usize, slots: &mut Slots) -> Result<(), Reason> {
+    pub(super) fn note(
+        &mut self,
+        depth: usize,
+        slots: &mut Slots,
+        budget: &Budget,
+    ) -> Result<(), Reason> {
         let start = self.position();
         let counted = self.slots != UNCOUNTED;
         let token = self.value()?;
         let slot = slots.len();
         if counted && !matches!(token, Token::Reference { takes_slot: false, .. }) {
-            slots.push(start..self.position());
+            budget.push(slots, start..self.position())?;
         }
         if let Token::Array(count) | Token::Object(count) = token {
             if depth >= MAX_DEPTH {
@@ -226,7 +237,7 @@ impl<'r> Lexer<'r> {
             }
             for _ in 0..count {
                 self.key()?;
-                self.note(depth + 1, slots)?;
+                self.note(depth + 1, slots, budget)?;
             }
             self.end()?;
             if let Some(range) = slots.get_mut(slot) {
@@ -296,7 +307,7 @@ fn rarer_token(rest: &[u8]) -> Option<(Token<'_>, &[u8])> {
     Some(match rest {
         [b'd', b':', rest @ ..] => {
             let (number, rest) = until(rest, b';')?;
-            (Token::Float(float(number)?), rest)
+            (is_float(number).then_some(Token::Float(number))?, rest)
         }
         [b'O', b':', rest @ ..] => {
             let (_, rest) = quoted(rest, b':')?;
@@ -407,13 +418,25 @@ fn until(rest: &[u8], delimiter: u8) -> Option<(&[u8], &[u8])> {
     Some((rest.get(..length)?, rest.get(length + 1..)?))
 }
 
-fn float(text: &[u8]) -> Option<f64> {
-    match text {
-        b"INF" => Some(f64::INFINITY),
-        b"-INF" => Some(f64::NEG_INFINITY),
-        b"NAN" => Some(f64::NAN),
-        // Rust also reads words such as "infinity", which PHP does not write.
-        _ if text.iter().any(|b| b.is_ascii_alphabetic() && !b"eE".contains(b)) => None,
-        _ => std::str::from_utf8(text).ok()?.parse().ok(),
+/// Whether a text is a number as Rust reads it, or one of PHP's words for what is none; Rust's own words PHP does not
+/// write.
+fn is_float(text: &[u8]) -> bool {
+    if matches!(text, b"INF" | b"-INF" | b"NAN") {
+        return true;
     }
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    let (whole, rest) = number.split_at(digits(number));
+    let (fraction, rest) = match rest {
+        [b'.', rest @ ..] => rest.split_at(digits(rest)),
+        _ => (&[][..], rest),
+    };
+    let power = match rest {
+        [] => true,
+        [b'e' | b'E', b'+' | b'-', power @ ..] | [b'e' | b'E', power @ ..] => {
+            !power.is_empty() && digits(power) == power.len()
+        }
+        _ => false,
+    };
+    power && !(whole.is_empty() && fraction.is_empty())
 }

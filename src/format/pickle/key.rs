@@ -4,14 +4,16 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Number, Value};
+use serde_json::Number;
 
-use crate::format::copies::Copies;
-use crate::format::graph::{Graph, Id, Node};
+use crate::format::budget::Budget;
+use crate::format::graph::{Graph, Id, Leaf, Node};
 use crate::format::{text, Reason};
 
 /// The longest name that a tuple has, in bytes: it could hold another one twice, and that another.
 const LONGEST: usize = 1024;
+/// What a byte of it costs.
+const TUPLE: usize = 8;
 /// How deep tuples in a tuple are written.
 const DEEPEST: usize = 8;
 
@@ -20,24 +22,26 @@ const DEEPEST: usize = 8;
 pub(super) fn name<'r>(
     graph: &Graph<'r>,
     key: Id,
-    copies: &mut Copies,
+    budget: &Budget,
 ) -> Result<Option<Cow<'r, [u8]>>, Reason> {
     let mut whole = true;
     let name = match graph.get(key) {
         Node::Text(text) => text.clone(),
-        Node::Leaf(Value::String(text)) => owned(text.clone()),
-        Node::Leaf(Value::Number(number)) => owned(written(number)),
-        Node::Leaf(Value::Bool(true)) => Cow::Borrowed(&b"true"[..]),
-        Node::Leaf(Value::Bool(false)) => Cow::Borrowed(&b"false"[..]),
-        Node::Leaf(Value::Null) => Cow::Borrowed(&b"null"[..]),
+        Node::Leaf(Leaf::String(text)) => owned(text.clone()),
+        Node::Leaf(Leaf::Number(number)) => owned(written(number, budget)?),
+        Node::Leaf(Leaf::Bool(true)) => Cow::Borrowed(&b"true"[..]),
+        Node::Leaf(Leaf::Bool(false)) => Cow::Borrowed(&b"false"[..]),
+        Node::Leaf(Leaf::Null) => Cow::Borrowed(&b"null"[..]),
         Node::List(parts) => {
             let mut name = String::new();
-            whole = tuple(graph, parts, &mut name, 1).is_some();
+            whole = tuple(graph, parts, &mut name, 1, budget)?;
+            // The time that it takes.
+            budget.draw(TUPLE * name.len())?;
             owned(name)
         }
         _ => return Ok(None),
     };
-    copies.add(&name)?;
+    budget.draw(name.len())?;
     Ok(whole.then_some(name))
 }
 
@@ -45,26 +49,37 @@ fn owned(name: String) -> Cow<'static, [u8]> {
     Cow::Owned(name.into_bytes())
 }
 
-fn tuple(graph: &Graph<'_>, parts: &[Id], name: &mut String, depth: usize) -> Option<()> {
+/// Writes a tuple; false where it is no name.
+fn tuple(
+    graph: &Graph<'_>,
+    parts: &[Id],
+    name: &mut String,
+    depth: usize,
+    budget: &Budget,
+) -> Result<bool, Reason> {
     name.push('(');
     for (at, part) in parts.iter().enumerate() {
         name.push_str(if at > 0 { ", " } else { "" });
         match graph.get(*part) {
             Node::Text(bytes) if bytes.len() <= LONGEST => quoted(&text(bytes), name),
-            Node::Leaf(Value::String(text)) => quoted(text, name),
-            Node::Leaf(Value::Number(number)) => name.push_str(&written(number)),
-            Node::Leaf(Value::Bool(true)) => name.push_str("True"),
-            Node::Leaf(Value::Bool(false)) => name.push_str("False"),
-            Node::Leaf(Value::Null) => name.push_str("None"),
-            Node::List(parts) if depth < DEEPEST => tuple(graph, parts, name, depth + 1)?,
-            _ => return None,
+            Node::Leaf(Leaf::String(text)) => quoted(text, name),
+            Node::Leaf(Leaf::Number(number)) => name.push_str(&written(number, budget)?),
+            Node::Leaf(Leaf::Bool(true)) => name.push_str("True"),
+            Node::Leaf(Leaf::Bool(false)) => name.push_str("False"),
+            Node::Leaf(Leaf::Null) => name.push_str("None"),
+            Node::List(parts) if depth < DEEPEST => {
+                if !tuple(graph, parts, name, depth + 1, budget)? {
+                    return Ok(false);
+                }
+            }
+            _ => return Ok(false),
         }
         if name.len() > LONGEST {
-            return None;
+            return Ok(false);
         }
     }
     name.push_str(if parts.len() == 1 { ",)" } else { ")" });
-    Some(())
+    Ok(true)
 }
 
 fn quoted(text: &str, name: &mut String) {
@@ -79,16 +94,17 @@ fn quoted(text: &str, name: &mut String) {
 }
 
 /// A number as `repr` writes it.
-fn written(number: &Number) -> String {
+fn written(number: &Number, budget: &Budget) -> Result<String, Reason> {
     if !number.as_str().contains(['.', 'e']) {
-        return number.as_str().to_owned();
+        return Ok(number.as_str().to_owned());
     }
+    budget.float_name()?;
     let float = number.as_f64().unwrap_or_default();
     let scientific = format!("{float:e}");
-    match scientific.split_once('e').map(|(digits, power)| (digits, power.parse::<i16>())) {
+    Ok(match scientific.split_once('e').map(|(digits, power)| (digits, power.parse::<i16>())) {
         Some((digits, Ok(power))) if !(-4..16).contains(&power) => format!("{digits}e{power:+03}"),
         _ => format!("{float:?}"),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -116,14 +132,15 @@ mod tests {
 
     #[test]
     fn tuples_are_names_up_to_a_length_and_a_depth() {
-        let mut graph = Graph::default();
+        let budget = Budget::of(0, 0);
+        let mut graph = Graph::new(&budget);
         let mut of = |count: usize, text: &str, depth: usize| {
-            let part = graph.add(Node::Text(text.as_bytes().to_vec().into()));
-            let mut tuple = graph.add(Node::List(vec![part; count]));
+            let part = graph.add(Node::Text(text.as_bytes().to_vec().into())).unwrap();
+            let mut tuple = graph.add(Node::List(vec![part; count])).unwrap();
             for _ in 1..depth {
-                tuple = graph.add(Node::List(vec![tuple]));
+                tuple = graph.add(Node::List(vec![tuple])).unwrap();
             }
-            let name = name(&graph, tuple, &mut Copies::of(b"")).unwrap();
+            let name = name(&graph, tuple, &budget).unwrap();
             name.map(|name| String::from_utf8_lossy(&name).into_owned())
         };
         assert_eq!(of(2, "a'\\", 2).as_deref(), Some("(('a\\'\\\\', 'a\\'\\\\'),)"));

@@ -2,11 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use serde_json::Value;
-
 use super::clock;
 use super::objects::{Global, Objects, Special};
-use crate::format::graph::{Id, Node};
+use crate::format::graph::{Id, Leaf, Node};
 
 /// What comes of a call.
 pub(super) enum Known<'r> {
@@ -137,14 +135,14 @@ fn moment<'r>(objects: &Objects<'r>, name: &[u8], arguments: &[Id]) -> Option<Kn
         }
         _ => return None,
     };
-    Some(Known::Node(Node::Leaf(Value::String(text))))
+    Some(Known::Node(Node::Leaf(Leaf::String(text))))
 }
 
 /// By how much a time zone is ahead of UTC; some `None` for a time without one.
 fn offset(objects: &Objects<'_>, zone: Id) -> Option<Option<i128>> {
     match (objects.special(zone), objects.get(zone)) {
         (Some(Special::Zone(ahead)), _) => Some(Some(ahead)),
-        (None, Node::Leaf(Value::Null)) => Some(None),
+        (None, Node::Leaf(Leaf::Null)) => Some(None),
         _ => None,
     }
 }
@@ -158,7 +156,7 @@ fn bytes<'o>(objects: &'o Objects<'_>, id: Id) -> Option<&'o [u8]> {
 
 fn integer(objects: &Objects<'_>, id: Id) -> Option<i64> {
     match objects.get(id) {
-        Node::Leaf(number) => number.as_i64(),
+        Node::Leaf(Leaf::Number(number)) => number.as_i64(),
         _ => None,
     }
 }

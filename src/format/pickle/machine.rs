@@ -4,17 +4,16 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use super::objects::Objects;
 use super::text;
+use crate::format::budget::Budget;
 use crate::format::cursor::Cursor;
-use crate::format::graph::{Graph, Id, Node};
+use crate::format::graph::{Graph, Id, Leaf, Node};
 use crate::format::{number, Reason};
 
 /// Runs a program to its end, which must be that of `raw`: the value that it leaves on the stack.
-pub(super) fn run(raw: &[u8]) -> Result<(Graph<'_>, Id), Reason> {
-    let mut machine = Machine::new(raw);
+pub(super) fn run<'r>(raw: &'r [u8], budget: &'r Budget) -> Result<(Graph<'r>, Id), Reason> {
+    let mut machine = Machine::new(raw, budget);
     loop {
         match machine.input.byte()? {
             // STOP
@@ -29,6 +28,9 @@ pub(super) fn run(raw: &[u8]) -> Result<(Graph<'_>, Id), Reason> {
     }
 }
 
+/// What a number takes as text.
+const NUMBER: usize = 8;
+
 struct Machine<'r> {
     input: Cursor<'r>,
     objects: Objects<'r>,
@@ -36,16 +38,19 @@ struct Machine<'r> {
     /// How high the stack was at each mark. What is below the last one is out of reach.
     marks: Vec<usize>,
     memo: Memo,
+    /// Of what is made.
+    budget: &'r Budget,
 }
 
 impl<'r> Machine<'r> {
-    fn new(raw: &'r [u8]) -> Self {
+    fn new(raw: &'r [u8], budget: &'r Budget) -> Self {
         Self {
             input: Cursor::new(raw),
-            objects: Objects::of(raw),
+            objects: Objects::new(budget),
             stack: Vec::new(),
             marks: Vec::new(),
             memo: Memo { values: Vec::new(), count: 0, limit: raw.len() },
+            budget,
         }
     }
 
@@ -55,13 +60,13 @@ impl<'r> Machine<'r> {
             0x80 => self.protocol()?,
             0x95 => self.frame()?,
             // MARK, POP, POP_MARK, DUP
-            b'(' => self.marks.push(self.stack.len()),
+            b'(' => self.budget.push(&mut self.marks, self.stack.len())?,
             b'0' => self.discard()?,
             b'1' => {
                 let mark = self.mark()?;
                 self.stack.truncate(mark);
             }
-            b'2' => self.stack.push(self.top()?),
+            b'2' => self.push(self.top()?)?,
             // PUT, BINPUT, LONG_BINPUT, MEMOIZE; GET, BINGET, LONG_BINGET
             b'p' | b'q' | b'r' | 0x94 => self.memoize(code)?,
             b'g' | b'h' | b'j' => self.recall(code)?,
@@ -76,8 +81,8 @@ impl<'r> Machine<'r> {
                 self.objects.build(self.top()?, state)?;
             }
             _ => {
-                let node = self.leaf(code)?;
-                self.push(node);
+                let id = self.leaf(code)?;
+                self.push(id)?;
             }
         }
         Ok(())
@@ -100,30 +105,50 @@ impl<'r> Machine<'r> {
     }
 
     /// What stands in the program itself, and empty containers.
-    fn leaf(&mut self, code: u8) -> Result<Node<'r>, Reason> {
+    fn leaf(&mut self, code: u8) -> Result<Id, Reason> {
         let input = &mut self.input;
         let leaf = match code {
             // NONE, NEWTRUE, NEWFALSE
-            b'N' => Value::Null,
-            0x88 => Value::Bool(true),
-            0x89 => Value::Bool(false),
+            b'N' => Leaf::Null,
+            0x88 => Leaf::Bool(true),
+            0x89 => Leaf::Bool(false),
             // INT, LONG, BININT1, BININT2, BININT, LONG1, LONG4
-            b'I' => text::int(input.line()?).ok_or(Reason::Malformed)?,
-            b'L' => text::long(input.line()?).ok_or(Reason::Malformed)?,
-            b'K' => Value::from(input.byte()?),
-            b'M' => Value::from(input.little(2)?),
-            b'J' => integer(input.take(4)?),
-            0x8a => integer(input.counted_little(1)?),
-            0x8b => integer(input.counted_little(4)?),
+            b'I' => {
+                let line = input.line()?;
+                self.budget.draw(line.len())?;
+                text::int(line).ok_or(Reason::Malformed)?.into()
+            }
+            b'L' => {
+                let line = input.line()?;
+                self.budget.draw(line.len())?;
+                text::long(line).ok_or(Reason::Malformed)?.into()
+            }
+            b'K' => return self.objects.number(input.byte()?),
+            b'M' => return self.objects.number(input.little(2)?),
+            b'J' => integer(input.take(4)?, self.budget)?,
+            0x8a => integer(input.counted_little(1)?, self.budget)?,
+            0x8b => integer(input.counted_little(4)?, self.budget)?,
             // FLOAT, BINFLOAT
-            b'F' => number::float(text::float(input.line()?).ok_or(Reason::Malformed)?),
-            b'G' => number::float(f64::from_bits(input.number(8)?)),
+            b'F' => {
+                self.budget.draw(NUMBER)?;
+                number::float(text::float(input.line()?, self.budget)?).into()
+            }
+            b'G' => {
+                self.budget.draw(NUMBER)?;
+                number::float(f64::from_bits(input.number(8)?)).into()
+            }
             // EMPTY_TUPLE, EMPTY_LIST, EMPTY_SET, EMPTY_DICT
-            b')' | b']' | 0x8f => return Ok(Node::List(Vec::new())),
-            b'}' => return Ok(Node::Map(Vec::new())),
-            _ => return self.text(code).map(Node::Text),
+            b')' | b']' | 0x8f => return self.objects.add(Node::List(Vec::new())),
+            b'}' => return self.objects.add(Node::Map(Vec::new())),
+            _ => {
+                let text = self.text(code)?;
+                if let Cow::Owned(text) = &text {
+                    self.budget.draw(text.len())?;
+                }
+                return self.objects.add(Node::Text(text));
+            }
         };
-        Ok(Node::Leaf(leaf))
+        self.objects.add(Node::Leaf(leaf))
     }
 
     /// A text or bytes; Python 2 had one type for both. What else there is, is for nothing that a session holds:
@@ -151,13 +176,12 @@ impl<'r> Machine<'r> {
             0x94 => self.memo.count,
             _ => self.memo_number(code, b'p', b'q')?,
         };
-        self.memo.put(number, self.top()?)
+        self.memo.put(number, self.top()?, self.budget)
     }
 
     fn recall(&mut self, code: u8) -> Result<(), Reason> {
         let number = self.memo_number(code, b'g', b'h')?;
-        self.stack.push(self.memo.get(number)?);
-        Ok(())
+        self.push(self.memo.get(number)?)
     }
 
     /// The number in the memo, after the code for one in text, in a byte, or in four.
@@ -178,15 +202,14 @@ impl<'r> Machine<'r> {
         };
         let parts = self.stack.get(start..).unwrap_or_default();
         let container = if code == b'd' {
-            let dict = self.objects.add(Node::Map(Vec::new()));
+            let dict = self.objects.add(Node::Map(Vec::new()))?;
             self.objects.set(dict, parts)?;
             dict
         } else {
-            self.objects.add(Node::List(parts.to_vec()))
+            self.objects.list(parts)?
         };
         self.stack.truncate(start);
-        self.stack.push(container);
-        Ok(())
+        self.push(container)
     }
 
     /// Puts what is on top of the stack into the container below it.
@@ -225,11 +248,10 @@ impl<'r> Machine<'r> {
             b'o' => {
                 let start = self.mark()?;
                 let (class, arguments) = match self.stack.get(start..) {
-                    Some([class, arguments @ ..]) => (*class, arguments.to_vec()),
+                    Some([class, arguments @ ..]) => (*class, self.objects.list(arguments)?),
                     _ => return Err(Reason::Malformed),
                 };
                 self.stack.truncate(start);
-                let arguments = self.objects.add(Node::List(arguments));
                 self.objects.call(class, arguments)?
             }
             _ => {
@@ -242,18 +264,17 @@ impl<'r> Machine<'r> {
                 self.objects.call(callable, arguments)?
             }
         };
-        self.stack.push(made);
-        Ok(())
+        self.push(made)
     }
 
     /// A class or function by two lines, its module and its name there.
     fn global(&mut self) -> Result<Id, Reason> {
         let (module, name) = (self.input.line()?, self.input.line()?);
-        Ok(self.objects.global(module, name))
+        self.objects.global(module, name)
     }
 
-    fn push(&mut self, node: Node<'r>) {
-        self.stack.push(self.objects.add(node));
+    fn push(&mut self, id: Id) -> Result<(), Reason> {
+        self.budget.push(&mut self.stack, id)
     }
 
     fn pop(&mut self) -> Result<Id, Reason> {
@@ -293,43 +314,44 @@ impl<'r> Machine<'r> {
 
 /// Values by the numbers that a program gave them, to use them again.
 struct Memo {
-    values: Vec<Option<Id>>,
+    values: Vec<Id>,
     count: usize,
     /// No number is greater: picklers count up, so that each takes some bytes of the program.
     limit: usize,
 }
 
 impl Memo {
-    fn put(&mut self, number: usize, value: Id) -> Result<(), Reason> {
+    fn put(&mut self, number: usize, value: Id, budget: &Budget) -> Result<(), Reason> {
         if number > self.limit {
             return Err(Reason::Malformed);
         }
-        if number >= self.values.len() {
-            self.values.resize(number.saturating_add(1), None);
+        while number >= self.values.len() {
+            budget.push(&mut self.values, Id::NONE)?;
         }
         if let Some(place) = self.values.get_mut(number) {
-            self.count += usize::from(place.is_none());
-            *place = Some(value);
+            self.count += usize::from(*place == Id::NONE);
+            *place = value;
         }
         Ok(())
     }
 
     fn get(&self, number: usize) -> Result<Id, Reason> {
-        self.values.get(number).copied().flatten().ok_or(Reason::Malformed)
+        let value = self.values.get(number).copied();
+        value.filter(|value| *value != Id::NONE).ok_or(Reason::Malformed)
     }
 }
 
 /// An integer as two's complement, the lowest byte first; null where it is longer than is taken.
-fn integer(bytes: &[u8]) -> Value {
+fn integer(bytes: &[u8], budget: &Budget) -> Result<Leaf, Reason> {
     let negative = bytes.last().is_some_and(|highest| *highest & 0x80 != 0);
     if bytes.len() <= 8 {
         let sign = if negative { -1 } else { 0 };
-        return Value::from(
-            bytes.iter().rev().fold(sign, |number, byte| number << 8 | i64::from(*byte)),
-        );
+        budget.draw(NUMBER)?;
+        let number = bytes.iter().rev().fold(sign, |number, byte| number << 8 | i64::from(*byte));
+        return Ok(Leaf::Number(number.into()));
     }
     if !negative {
-        return number::integer(false, bytes);
+        return number::integer(false, bytes, budget).map(Leaf::from);
     }
     let mut carry = true;
     let negated = bytes.iter().map(|byte| {
@@ -337,5 +359,5 @@ fn integer(bytes: &[u8]) -> Value {
         carry = carried;
         byte
     });
-    number::integer(true, &negated.collect::<Vec<u8>>())
+    number::integer(true, &negated.collect::<Vec<u8>>(), budget).map(Leaf::from)
 }

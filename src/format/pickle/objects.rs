@@ -4,20 +4,25 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::Number;
 
 use super::key;
 use super::known::{self, Known};
-use crate::format::copies::Copies;
-use crate::format::graph::{Graph, Id, Member, Node};
+use crate::format::budget::Budget;
+use crate::format::graph::{Graph, Id, Leaf, Member, Node};
 use crate::format::Reason;
+
+/// What a byte costs of a text that a call is given.
+const LOOKED_THROUGH: usize = 4;
+/// What an object takes beside its fields and the name of its class.
+const OBJECT: usize = 64;
 
 /// The values of one pickle.
 pub(super) struct Objects<'r> {
     graph: Graph<'r>,
     /// What some nodes are besides, by their numbers, which grow.
     special: Vec<(Id, Special<'r>)>,
-    copies: Copies,
+    budget: &'r Budget,
 }
 
 /// What a node does not tell.
@@ -41,9 +46,9 @@ pub(super) struct Global<'r> {
 }
 
 impl<'r> Objects<'r> {
-    /// None yet, of this pickle.
-    pub(super) fn of(raw: &[u8]) -> Self {
-        Self { graph: Graph::default(), special: Vec::new(), copies: Copies::of(raw) }
+    /// None yet.
+    pub(super) fn new(budget: &'r Budget) -> Self {
+        Self { graph: Graph::new(budget), special: Vec::new(), budget }
     }
 
     /// All that was made.
@@ -52,13 +57,25 @@ impl<'r> Objects<'r> {
     }
 
     /// Adds a value.
-    pub(super) fn add(&mut self, node: Node<'r>) -> Id {
+    pub(super) fn add(&mut self, node: Node<'r>) -> Result<Id, Reason> {
         self.graph.add(node)
     }
 
+    /// Adds a number.
+    pub(super) fn number(&mut self, number: impl Into<Number>) -> Result<Id, Reason> {
+        self.graph.number(number)
+    }
+
+    /// Adds a list of these.
+    pub(super) fn list(&mut self, parts: &[Id]) -> Result<Id, Reason> {
+        let mut list = self.budget.list(parts.len())?;
+        list.extend_from_slice(parts);
+        self.add(Node::List(list))
+    }
+
     /// Adds a class or function.
-    pub(super) fn global(&mut self, module: &'r [u8], name: &'r [u8]) -> Id {
-        self.add_special(Node::Leaf(Value::Null), Special::Global(Global { module, name }))
+    pub(super) fn global(&mut self, module: &'r [u8], name: &'r [u8]) -> Result<Id, Reason> {
+        self.add_special(Node::Leaf(Leaf::Null), Special::Global(Global { module, name }))
     }
 
     /// Adds a class or function that is named by two texts.
@@ -66,7 +83,7 @@ impl<'r> Objects<'r> {
         match (self.graph.get(module), self.graph.get(name)) {
             (Node::Text(Cow::Borrowed(module)), Node::Text(Cow::Borrowed(name))) => {
                 let (module, name) = (*module, *name);
-                Ok(self.global(module, name))
+                self.global(module, name)
             }
             _ => Err(Reason::Malformed),
         }
@@ -86,9 +103,17 @@ impl<'r> Objects<'r> {
     /// Adds elements to a list or set, or to an object of which nothing else is known: it is a list then.
     pub(super) fn extend(&mut self, container: Id, elements: &[Id]) -> Result<(), Reason> {
         let instance = matches!(self.special(container), Some(Special::Instance(_)));
+        let budget = self.budget;
         match self.graph.get_mut(container) {
-            Node::List(list) => list.extend_from_slice(elements),
-            node if instance && is_empty(node) => *node = Node::List(elements.to_vec()),
+            Node::List(list) => {
+                for element in elements {
+                    budget.push(list, *element)?;
+                }
+            }
+            node if instance && is_empty(node) => {
+                budget.draw(size_of_val(elements))?;
+                *node = Node::List(elements.to_vec());
+            }
             _ => return Err(Reason::Malformed),
         }
         Ok(())
@@ -96,11 +121,11 @@ impl<'r> Objects<'r> {
 
     /// Adds members to a dict, or to an object: a key and a value in turns.
     pub(super) fn set(&mut self, container: Id, parts: &[Id]) -> Result<(), Reason> {
-        let mut members = Vec::with_capacity(parts.len() / 2);
+        let mut members = self.budget.list(parts.len() / 2)?;
         let mut pairs = parts.chunks_exact(2);
         for pair in &mut pairs {
             if let [key, value] = pair {
-                let name = key::name(&self.graph, *key, &mut self.copies)?;
+                let name = key::name(&self.graph, *key, self.budget)?;
                 members.extend(name.map(|name| (name, *value)));
             }
         }
@@ -114,20 +139,23 @@ impl<'r> Objects<'r> {
     pub(super) fn call(&mut self, callable: Id, arguments: Id) -> Result<Id, Reason> {
         let Node::List(parts) = self.graph.get(arguments) else { return Err(Reason::Malformed) };
         let Some(Special::Global(global)) = self.special(callable) else {
-            return Ok(self.add(Node::Leaf(Value::Null)));
+            return self.add(Node::Leaf(Leaf::Null));
         };
         for part in parts.iter().take(known::MOST_ARGUMENTS) {
             if let Node::Text(text) = self.graph.get(*part) {
                 // It is looked through, and perhaps copied.
-                self.copies.add(text)?;
+                self.budget.draw(LOOKED_THROUGH * text.len())?;
             }
         }
         let bare = parts.is_empty();
+        if global.module == b"datetime" {
+            self.budget.date()?;
+        }
         match known::call(self, global, parts) {
             Some(Known::Argument(id)) => Ok(id),
-            Some(Known::Node(node)) => Ok(self.add(node)),
+            Some(Known::Node(node)) => self.add(node),
             Some(Known::Special(text, special)) => {
-                Ok(self.add_special(Node::Leaf(Value::String(text)), special))
+                self.add_special(Node::Leaf(Leaf::String(text)), special)
             }
             Some(Known::Pairs(list)) => self.dict_of(list),
             Some(Known::Object { class, state }) => self.object(class, state),
@@ -149,17 +177,17 @@ impl<'r> Objects<'r> {
         for state in states.into_iter().flatten() {
             let Some(fields) = self.take_members(state, object) else { continue };
             match self.uuid(class, &fields) {
-                Some(uuid) => *self.graph.get_mut(object) = Node::Leaf(Value::String(uuid)),
+                Some(uuid) => *self.graph.get_mut(object) = Node::Leaf(Leaf::String(uuid)),
                 None => self.add_members(object, fields)?,
             }
         }
         Ok(())
     }
 
-    fn add_special(&mut self, node: Node<'r>, special: Special<'r>) -> Id {
-        let id = self.graph.add(node);
-        self.special.push((id, special));
-        id
+    fn add_special(&mut self, node: Node<'r>, special: Special<'r>) -> Result<Id, Reason> {
+        let id = self.graph.add(node)?;
+        self.budget.push(&mut self.special, (id, special))?;
+        Ok(id)
     }
 
     fn add_members(&mut self, container: Id, more: Vec<Member<'r>>) -> Result<(), Reason> {
@@ -171,16 +199,25 @@ impl<'r> Objects<'r> {
             Some(Special::Instance(class)) => Some(class),
             _ => None,
         };
-        if let (Node::Leaf(Value::Null), Some(class)) = (self.graph.get(container), instance) {
+        if let (Node::Leaf(Leaf::Null), Some(class)) = (self.graph.get(container), instance) {
             let class = self.class(class)?;
-            *self.graph.get_mut(container) = Node::Object { class, fields: more };
+            *self.graph.get_mut(container) = Node::object(class, more);
             return Ok(());
         }
-        match self.graph.get_mut(container) {
-            Node::Map(members) | Node::Object { fields: members, .. } => members.extend(more),
+        let budget = self.budget;
+        let members = match self.graph.get_mut(container) {
+            Node::Map(members) => members,
+            Node::Object(object) => &mut object.fields,
             // The attributes of a list of a class of its own.
-            Node::List(_) if instance.is_some() => {}
+            Node::List(_) if instance.is_some() => return Ok(()),
             _ => return Err(Reason::Malformed),
+        };
+        if members.is_empty() {
+            *members = more;
+            return Ok(());
+        }
+        for member in more {
+            budget.push(members, member)?;
         }
         Ok(())
     }
@@ -201,10 +238,10 @@ impl<'r> Objects<'r> {
     /// An object of a class that is not known. Nothing is known of what has arguments but no state.
     fn instance(&mut self, class: Global<'r>, bare: bool) -> Result<Id, Reason> {
         let node = match bare {
-            true => Node::Object { class: self.class(class)?, fields: Vec::new() },
-            false => Node::Leaf(Value::Null),
+            true => Node::object(self.class(class)?, Vec::new()),
+            false => Node::Leaf(Leaf::Null),
         };
-        Ok(self.add_special(node, Special::Instance(class)))
+        self.add_special(node, Special::Instance(class))
     }
 
     /// An object as `copyreg` writes it: of a class that extends a type whose value is its state.
@@ -238,7 +275,7 @@ impl<'r> Objects<'r> {
     /// The name of a class with its module.
     fn class(&mut self, class: Global<'r>) -> Result<Cow<'r, [u8]>, Reason> {
         let name = [class.module, b".", class.name].concat();
-        self.copies.add(&name)?;
+        self.budget.draw(name.len() + OBJECT)?;
         Ok(Cow::Owned(name))
     }
 
@@ -248,15 +285,15 @@ impl<'r> Objects<'r> {
             return None;
         }
         let (_, number) = state.iter().find(|(name, _)| **name == *b"int")?;
-        let Node::Leaf(Value::Number(number)) = self.graph.get(*number) else { return None };
+        let Node::Leaf(Leaf::Number(number)) = self.graph.get(*number) else { return None };
         number.as_u128().map(known::uuid)
     }
 }
 
 fn is_empty(node: &Node<'_>) -> bool {
     match node {
-        Node::Leaf(Value::Null) => true,
-        Node::Object { fields, .. } => fields.is_empty(),
+        Node::Leaf(Leaf::Null) => true,
+        Node::Object(object) => object.fields.is_empty(),
         _ => false,
     }
 }

@@ -6,6 +6,9 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::format::budget::Budget;
+use crate::format::{number, Reason};
+
 /// INT, in which Python 2 also wrote its booleans.
 pub(super) fn int(line: &[u8]) -> Option<Value> {
     match line {
@@ -21,8 +24,8 @@ pub(super) fn long(line: &[u8]) -> Option<Value> {
 }
 
 /// FLOAT.
-pub(super) fn float(line: &[u8]) -> Option<f64> {
-    std::str::from_utf8(line).ok()?.parse().ok()
+pub(super) fn float(line: &[u8], budget: &Budget) -> Result<f64, Reason> {
+    number::parse(std::str::from_utf8(line).map_err(|_| Reason::Malformed)?, budget)
 }
 
 /// A number that is not negative.

@@ -2,12 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use super::super::budget::Budget;
 use super::super::Reason;
 use crate::session::envelope::Encrypter;
 
 /// What is in the envelope. Laravel's cache serialises the envelope, `Encrypter::encrypt` what goes into it,
 /// both of them strings already: the marks of these strings are taken off, where there are any.
-pub(super) fn open(raw: &[u8], encrypter: Option<&Encrypter>) -> Result<Vec<u8>, Reason> {
+pub(super) fn open(
+    raw: &[u8],
+    encrypter: Option<&Encrypter>,
+    budget: &Budget,
+) -> Result<Vec<u8>, Reason> {
+    // The envelope out of base64, its parts out of base64, and what they hold.
+    budget.draw(3 * raw.len())?;
     let envelope = php_string(raw).unwrap_or(raw);
     let plain =
         encrypter.and_then(|encrypter| encrypter.open(envelope)).ok_or(Reason::Malformed)?;

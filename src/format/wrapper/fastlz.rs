@@ -4,9 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+use super::super::budget::Budget;
 use super::super::Reason;
 use super::lzf::{self, Step};
-use super::{inflate, is_zlib, limit, Plain};
+use super::{inflate, is_zlib, Plain};
 
 /// Repetitions that begin further back than this tell the distance beyond it in two bytes more (level 2).
 const FAR: usize = 8191;
@@ -31,12 +32,12 @@ pub(super) fn fits(raw: &[u8]) -> bool {
 }
 
 /// What was compressed.
-pub(super) fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
+pub(super) fn decompress(raw: &[u8], budget: &Budget) -> Result<Vec<u8>, Reason> {
     let (length, rest) = parts(raw).ok_or(Reason::Malformed)?;
     let plain = match is_zlib(rest) {
-        true => inflate(rest)?,
+        true => inflate(rest, budget)?,
         false => {
-            let mut plain = Plain::of(rest.len());
+            let mut plain = Plain::of(rest.len(), budget)?;
             let mut steps = Steps::of(rest);
             while let Some(step) = steps.next() {
                 match step? {
@@ -53,11 +54,13 @@ pub(super) fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
     }
 }
 
-/// The length, and what follows it; where it is not larger, or too large, nothing was compressed.
+/// The length, and what follows it; where it is not larger, or more than FastLZ and zlib can make of it, nothing was
+/// compressed.
 fn parts(raw: &[u8]) -> Option<(usize, &[u8])> {
+    const MOST_TIMES: usize = 1032;
     let (length, rest) = raw.split_first_chunk()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    (length > rest.len() && !rest.is_empty() && length <= limit(rest.len()))
+    (length > rest.len() && !rest.is_empty() && length / MOST_TIMES <= rest.len())
         .then_some((length, rest))
 }
 
@@ -128,6 +131,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::budget::tests::of;
+
+    fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
+        super::decompress(raw, &of(raw))
+    }
 
     fn with_length(length: u32, rest: &[u8]) -> Vec<u8> {
         [&length.to_le_bytes()[..], rest].concat()
@@ -179,9 +187,9 @@ mod tests {
     fn expansion_is_bounded() {
         let bomb = [&b"\x20a\xe0"[..], &[255; 8000], b"\x00\x00"].concat();
         let length = 1 + 9 + 255 * 8000;
-        assert!(length > limit(bomb.len()));
-        assert_eq!(decompress(&with_length(length as u32, &bomb)), Err(Reason::Malformed));
-        assert_eq!(decompress(&with_length(1 << 20, &bomb)), Err(Reason::TooLarge));
+        for told in [length, 1 << 20] {
+            assert_eq!(decompress(&with_length(told, &bomb)), Err(Reason::TooLarge));
+        }
     }
 
     proptest! {

@@ -5,8 +5,9 @@
 
 use twox_hash::XxHash32;
 
+use super::super::budget::Budget;
 use super::super::Reason;
-use super::{limit, Plain};
+use super::Plain;
 
 const MAGIC: &[u8] = b"\x04\x22\x4d\x18";
 
@@ -16,8 +17,8 @@ pub(super) fn begins(raw: &[u8]) -> bool {
 }
 
 /// What a frame or a block holds.
-pub(super) fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
-    let mut plain = Plain::of(raw.len());
+pub(super) fn decompress(raw: &[u8], budget: &Budget) -> Result<Vec<u8>, Reason> {
+    let mut plain = Plain::of(raw.len(), budget)?;
     if let Some(rest) = raw.strip_prefix(MAGIC) {
         frame(rest, &mut plain)?;
     } else {
@@ -34,9 +35,11 @@ pub(super) fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
 /// in `library.c`; as its machine writes it, of which no big-endian one is in use). A length that the block
 /// cannot have is none.
 fn phpredis(raw: &[u8]) -> Option<(usize, &[u8])> {
+    /// As many bytes a compressed one stands for at most.
+    const MOST_TIMES: usize = 255;
     let ([checksum, length @ ..], compressed) = raw.split_first_chunk::<5>()?;
     let told = usize::try_from(u32::from_le_bytes(*length)).ok()?;
-    let is_length = told > 0 && told <= limit(raw.len()) && crc8(*length) == *checksum;
+    let is_length = told > 0 && told / MOST_TIMES <= raw.len() && crc8(*length) == *checksum;
     is_length.then_some((told, compressed))
 }
 
@@ -51,7 +54,7 @@ fn crc8(bytes: [u8; 4]) -> u8 {
 }
 
 /// What follows the magic in the LZ4 frame format: a descriptor, blocks, an end mark, a checksum of all.
-fn frame(raw: &[u8], plain: &mut Plain) -> Result<(), Reason> {
+fn frame(raw: &[u8], plain: &mut Plain<'_>) -> Result<(), Reason> {
     let mut rest = raw;
     let descriptor = Descriptor::read(&mut rest)?;
     loop {
@@ -116,7 +119,7 @@ impl Descriptor {
 
 /// The LZ4 block format: a byte with the lengths of what follows, literals, and a distance at which to
 /// repeat, until literals end it. Nothing before `floor` is repeated.
-fn block(raw: &[u8], plain: &mut Plain, floor: usize) -> Result<(), Reason> {
+fn block(raw: &[u8], plain: &mut Plain<'_>, floor: usize) -> Result<(), Reason> {
     const LEAST_REPEATED: usize = 4;
     let mut rest = raw;
     loop {
@@ -171,6 +174,11 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::budget::tests::of;
+
+    fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
+        super::decompress(raw, &of(raw))
+    }
 
     /// A value as phpredis stores it.
     pub(in crate::format::wrapper) fn phpredis(plain: &[u8]) -> Vec<u8> {
@@ -228,7 +236,8 @@ pub(super) mod tests {
             if !block.is_empty() {
                 assert_eq!(decompress(&around(block)), Err(Reason::Malformed), "{block:?}");
             }
-            let mut plain = Plain::of(block.len());
+            let budget = of(block);
+            let mut plain = Plain::of(block.len(), &budget).unwrap();
             assert_eq!(super::block(block, &mut plain, 0), Err(Reason::Malformed), "{block:?}");
         }
     }
@@ -300,7 +309,8 @@ pub(super) mod tests {
         fn blocks_are_read_as_by_lz4_flex(
             compressed in proptest::collection::vec(prop_oneof![0..40_u8, any::<u8>()], 1..40),
         ) {
-            let mut plain = Plain::of(compressed.len());
+            let budget = of(&compressed);
+            let mut plain = Plain::of(compressed.len(), &budget).unwrap();
             if block(&compressed, &mut plain, 0).is_ok() {
                 let by_crate = lz4_flex::block::decompress(&compressed, plain.bytes.len());
                 prop_assert_eq!(by_crate.ok(), Some(plain.bytes));

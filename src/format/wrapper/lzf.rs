@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::super::budget::Budget;
 use super::super::Reason;
 use super::Plain;
 
@@ -31,8 +32,8 @@ pub(super) fn fits(raw: &[u8]) -> bool {
 }
 
 /// What was compressed.
-pub(super) fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
-    let mut plain = Plain::of(raw.len());
+pub(super) fn decompress(raw: &[u8], budget: &Budget) -> Result<Vec<u8>, Reason> {
+    let mut plain = Plain::of(raw.len(), budget)?;
     let mut rest = raw;
     while !rest.is_empty() {
         match step(&mut rest).ok_or(Reason::Malformed)? {
@@ -64,6 +65,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::format::budget::tests::of;
+
+    fn decompress(raw: &[u8]) -> Result<Vec<u8>, Reason> {
+        super::decompress(raw, &of(raw))
+    }
 
     /// Compresses in the first way that comes to mind: three bytes or more that stood before are repeated.
     fn compress(plain: &[u8]) -> Vec<u8> {
