@@ -12,6 +12,8 @@ mod cursor;
 mod django_signed;
 mod gob;
 mod graph;
+#[cfg(test)]
+mod hostile;
 mod igbinary;
 mod jackson;
 mod java;
@@ -117,7 +119,7 @@ impl fmt::Display for Undecodable {
             (Reason::Malformed, Some(format)) => write!(f, ", it begins like \"{format}\""),
             (Reason::Malformed, None) => f.write_str(", it is malformed or cut off"),
             (Reason::TooDeep, _) => f.write_str(", it is nested too deep"),
-            (Reason::TooLarge, _) => f.write_str(", what it holds expands too far"),
+            (Reason::TooLarge, _) => f.write_str(", it becomes more than \"max_size\" allows"),
         }
     }
 }
@@ -370,9 +372,15 @@ fn auto_plain(value: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, R
 
 /// Bytes as text: themselves where they are UTF-8, else `base64:` and their base64.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
+    const PREFIX: &str = "base64:";
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(format!("base64:{}", STANDARD.encode(bytes))),
+        Err(_) => {
+            let mut text = String::with_capacity(PREFIX.len() + bytes.len().div_ceil(3) * 4);
+            text.push_str(PREFIX);
+            STANDARD.encode_string(bytes, &mut text);
+            Cow::Owned(text)
+        }
     }
 }
 
@@ -704,7 +712,8 @@ mod tests {
         let bomb = [&b"\x00a"[..], &b"\xe0\xff\x00".repeat(4096)].concat();
         assert_eq!(
             read(&["lzf", "json"], &bomb),
-            Err("value of format \"lzf\" expected, what it holds expands too far".to_owned())
+            Err("value of format \"lzf\" expected, it becomes more than \"max_size\" allows"
+                .to_owned())
         );
     }
 

@@ -135,7 +135,10 @@ impl Condition {
             Test::True => any(selected, truthy),
             Test::Is(word) => any(selected, |value| is(value, word)),
             Test::IsNot(word) => !any(selected, |value| is(value, word)),
-            Test::In(words) => any(selected, |value| words.iter().any(|word| is(value, word))),
+            Test::In(words) => any(selected, |value| {
+                let text = text(&Selected::One(value));
+                text.is_some_and(|text| words.iter().any(|word| text == *word))
+            }),
             Test::Has(word) => match selected {
                 Selected::Many(values) => {
                     values.iter().any(|value| is(value, word) || has(value, word))

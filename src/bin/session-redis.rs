@@ -30,6 +30,7 @@ Tells step by step what the module would make of a session. Neither ids nor valu
   --secret SECRET, --secret-file FILE   as in session_redis_secret, session_redis_secret_file
   --key PREFIX                          what stands before the id in the key, where the framework does not say
   --format 'NAME …'                     as in session_redis_format
+  --max-size SIZE                       as max_size of the store, 64k by default: what a session may become follows from it
   --user POINTER                        as in session_redis_user
   --header 'NAME POINTER'               as in session_redis_set_header; several may be given
 
@@ -81,6 +82,7 @@ struct Arguments {
     secret_file: Option<String>,
     key: Option<String>,
     format: Vec<String>,
+    max_size: Option<usize>,
     user: Option<String>,
     headers: Vec<String>,
     cookie: Option<String>,
@@ -106,6 +108,9 @@ impl Arguments {
                 Long("secret-file") => arguments.secret_file = Some(parser.value()?.string()?),
                 Long("key") => arguments.key = Some(parser.value()?.string()?),
                 Long("format") => arguments.format = words(parser.value()?.string()?),
+                Long("max-size") => {
+                    arguments.max_size = Some(parser.value()?.parse_with(size)?);
+                }
                 Long("user") => arguments.user = Some(parser.value()?.string()?),
                 Long("header") => arguments.headers.push(parser.value()?.string()?),
                 Long("cookie") => arguments.cookie = Some(parser.value()?.string()?),
@@ -153,6 +158,19 @@ impl Arguments {
     }
 }
 
+/// A size as nginx reads it: bytes, or with `k` or `m` behind it.
+fn size(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.to_ascii_lowercase() {
+        text if text.ends_with('k') => (text.len() - 1, 1024),
+        text if text.ends_with('m') => (text.len() - 1, 1024 * 1024),
+        text => (text.len(), 1),
+    };
+    let number = text.get(..digits).and_then(|digits| digits.parse::<usize>().ok());
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| format!("\"{text}\" is no size"))
+}
+
 /// Any reason for which nothing can be explained.
 type Error = Box<dyn std::error::Error>;
 
@@ -164,7 +182,9 @@ fn explain(arguments: &Arguments, report: &mut Report) -> Result<bool, Error> {
         framework.format.clone().ok_or("\"--format\" is missing: the framework says none")?;
     let decoder = Decoder {
         shape: framework.shape,
-        format: format.with_secrets(secrets.as_ref(), framework.identity.scheme.cipher())?,
+        format: format
+            .with_secrets(secrets.as_ref(), framework.identity.scheme.cipher())?
+            .with_max_size(arguments.max_size.unwrap_or(Pipeline::MAX_SIZE)),
         life: framework.life.clone(),
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

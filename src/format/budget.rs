@@ -61,6 +61,18 @@ impl Budget {
         Reason::TooLarge
     }
 
+    /// Pays for what becomes longer where a long text is written as JSON in ASCII.
+    #[inline]
+    pub(super) fn escapes(&self, text: &[u8]) -> Result<(), Reason> {
+        const SHORT: usize = 256;
+        const ESCAPE: usize = 6;
+        if text.len() <= SHORT {
+            return Ok(());
+        }
+        let escaped = text.iter().filter(|byte| !matches!(byte, 0x20..=0x7e)).count();
+        self.draw(ESCAPE * escaped)
+    }
+
     /// Pays for the time that a date takes to be written.
     pub(super) fn date(&self) -> Result<(), Reason> {
         const DATE: usize = 400;
@@ -148,6 +160,7 @@ impl Budget {
     #[inline]
     pub(super) fn text(&self, bytes: &[u8]) -> Result<String, Reason> {
         self.draw(bytes.len())?;
+        self.escapes(bytes)?;
         let text = text(bytes).into_owned();
         self.draw(text.len() - bytes.len())?;
         Ok(text)
@@ -192,11 +205,15 @@ impl Object<'_> {
     /// Adds a member, or replaces the one of that name. The name's own bytes were drawn before.
     #[inline]
     pub(super) fn insert(&mut self, name: String, value: Value) -> Result<(), Reason> {
+        const AGAIN: usize = 256;
         if self.members.len() >= self.room {
             self.grow()?;
         }
-        self.members.insert(name, value);
-        Ok(())
+        match self.members.insert(name, value) {
+            None => Ok(()),
+            // No room was taken, but time.
+            Some(_) => self.budget.draw(AGAIN),
+        }
     }
 
     #[inline(never)]

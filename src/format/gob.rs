@@ -95,7 +95,7 @@ impl<'r> Reader<'r> {
             if id >= 0 {
                 return Ok(id);
             }
-            self.types.define(id, &mut self.wire)?;
+            self.types.define(id, &mut self.wire, self.budget)?;
             self.wire.message()?;
         }
     }
@@ -165,6 +165,12 @@ impl<'r> Reader<'r> {
         Ok(if *place.wanted == Wanted::Nothing { Value::Null } else { value })
     }
 
+    /// Pays for so many elements, also for such as nothing is wanted of. Each takes a byte at least.
+    fn pay(&self, count: usize) -> Result<(), Reason> {
+        const ELEMENT: usize = 16;
+        self.budget.draw(ELEMENT * count.min(self.wire.left()))
+    }
+
     /// A text, or bytes that are none.
     fn text(&mut self, place: Place<'r, '_>) -> Result<Value, Reason> {
         let bytes = self.wire.bytes()?;
@@ -200,6 +206,7 @@ impl<'r> Reader<'r> {
         if length.is_some_and(|length| length != count) {
             return Err(Reason::Malformed);
         }
+        self.pay(count)?;
         let most = place.wanted.elements(count.min(self.wire.left()));
         let mut list = self.budget.list(most)?;
         for at in 0..count {
@@ -213,6 +220,7 @@ impl<'r> Reader<'r> {
 
     fn map(&mut self, key: Id, element: Id, place: Place<'r, '_>) -> Result<Value, Reason> {
         let count = self.wire.count()?;
+        self.pay(count)?;
         let most = place.wanted.members(count.min(self.wire.left() / 2));
         let mut map = self.budget.object(most);
         for _ in 0..count {

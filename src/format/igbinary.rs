@@ -35,6 +35,9 @@ pub(super) fn begins(raw: &[u8]) -> bool {
     matches!(raw, [0, 0, 0, 1 | 2, 0x00..=0x26, ..])
 }
 
+/// What an object takes beside its properties and the name of its class.
+const OBJECT: usize = 64;
+
 /// Reads the values of one session.
 struct Reader<'r> {
     input: Cursor<'r>,
@@ -164,6 +167,7 @@ impl<'r> Reader<'r> {
         };
         let id = self.graph.add(Node::Leaf(Leaf::Null))?;
         self.budget.push(&mut self.parts, id)?;
+        self.budget.draw(OBJECT)?;
         let object = match self.input.byte()? {
             kind @ 0x14..=0x16 => {
                 let properties = self.members(width(kind, 0x14), depth)?;

@@ -147,6 +147,11 @@ impl<'t> Reader<'t> {
     fn string(&self, text: Text<'t>) -> Option<String> {
         let written = self.part(text.written)?;
         self.budget.draw(written.len()).ok()?;
+        if text.escaped {
+            // The time that it takes to read escapes.
+            self.budget.draw(3 * written.len()).ok()?;
+        }
+        self.budget.escapes(written.as_bytes()).ok()?;
         Some(if text.escaped { unescaped(written) } else { written.to_owned() })
     }
 

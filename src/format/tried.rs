@@ -40,7 +40,7 @@ impl fmt::Display for Outcome {
             Self::NotWrapped => f.write_str("the value is not in it, and goes on as it is"),
             Self::Failed(Reason::Malformed) => f.write_str("malformed or cut off"),
             Self::Failed(Reason::TooDeep) => f.write_str("nested too deep"),
-            Self::Failed(Reason::TooLarge) => f.write_str("expands too far"),
+            Self::Failed(Reason::TooLarge) => f.write_str("becomes more than \"max_size\" allows"),
             Self::Unknown => f.write_str("the value begins like no format that is known"),
         }
     }

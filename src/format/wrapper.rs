@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod deflate;
 mod encrypted;
 mod fastlz;
 mod lz4;
@@ -13,13 +14,13 @@ mod zstd;
 use std::io::Read;
 
 use base64::Engine;
-use flate2::bufread::GzDecoder;
-use flate2::{Decompress, FlushDecompress, Status};
 
 use super::budget::Budget;
 use super::Reason;
 use crate::session::envelope::Encrypter;
 use crate::session::secrets::BASE64;
+
+pub(super) use self::deflate::inflate;
 
 /// A wrapper by its name in `session_redis_format`.
 #[derive(Debug)]
@@ -45,14 +46,14 @@ pub(super) const WRAPPERS: &[Wrapper] = &[
     Wrapper { name: "base64", wraps: |_| true, unwrap: unbase64, proven: false },
     Wrapper {
         name: "zlib",
-        wraps: is_zlib,
+        wraps: deflate::is_zlib,
         unwrap: |raw, _, budget| inflate(raw, budget),
         proven: true,
     },
     Wrapper {
         name: "gzip",
-        wraps: is_gzip,
-        unwrap: |raw, _, budget| gunzip(raw, budget),
+        wraps: deflate::is_gzip,
+        unwrap: |raw, _, budget| deflate::gunzip(raw, budget),
         proven: true,
     },
     Wrapper {
@@ -94,57 +95,6 @@ fn unbase64(raw: &[u8], _: Option<&Encrypter>, budget: &Budget) -> Result<Vec<u8
     BASE64.decode(raw).map_err(|_| Reason::Malformed)
 }
 
-/// The header of RFC 1950, without a preset dictionary.
-fn is_zlib(raw: &[u8]) -> bool {
-    match raw {
-        [method, flags, ..] => {
-            method & 0x0f == 8
-                && method >> 4 <= 7
-                && flags & 0x20 == 0
-                && u16::from_be_bytes([*method, *flags]) % 31 == 0
-        }
-        _ => false,
-    }
-}
-
-/// zlib (RFC 1950), to its end and not beyond.
-pub(super) fn inflate(raw: &[u8], budget: &Budget) -> Result<Vec<u8>, Reason> {
-    let mut inflater = Decompress::new(true);
-    let mut plain = Plain::of(raw.len(), budget)?;
-    let mut rest = raw;
-    loop {
-        plain.room()?;
-        let before = (rest.len(), plain.bytes.len());
-        let taken = inflater.total_in();
-        let status = inflater.decompress_vec(rest, &mut plain.bytes, FlushDecompress::None);
-        let taken = usize::try_from(inflater.total_in() - taken).unwrap_or(usize::MAX);
-        rest = rest.get(taken..).unwrap_or_default();
-        budget.unpack(plain.bytes.len() - before.1)?;
-        match status {
-            Ok(Status::StreamEnd) if rest.is_empty() => return Ok(plain.bytes),
-            // As long as it goes on.
-            Ok(Status::Ok | Status::BufError) if (rest.len(), plain.bytes.len()) != before => {}
-            _ => return Err(Reason::Malformed),
-        }
-    }
-}
-
-/// The magic of RFC 1952, and its one method.
-fn is_gzip(raw: &[u8]) -> bool {
-    raw.starts_with(b"\x1f\x8b\x08")
-}
-
-/// gzip (RFC 1952), one member.
-fn gunzip(raw: &[u8], budget: &Budget) -> Result<Vec<u8>, Reason> {
-    let mut decoder = GzDecoder::new(raw);
-    let plain = read(&mut decoder, Plain::of(raw.len(), budget)?)?;
-    if decoder.into_inner().is_empty() {
-        Ok(plain)
-    } else {
-        Err(Reason::Malformed)
-    }
-}
-
 /// All that a decompressor gives.
 fn read(mut decompressor: impl Read, mut plain: Plain<'_>) -> Result<Vec<u8>, Reason> {
     let mut part = [0; 8 * 1024];
@@ -168,15 +118,6 @@ impl<'b> Plain<'b> {
         const TIMES: usize = 2;
         let most = compressed.saturating_mul(TIMES).min(budget.unpackable());
         Ok(Self { bytes: budget.list(most)?, budget })
-    }
-
-    /// Makes room for some bytes, if there is none.
-    fn room(&mut self) -> Result<(), Reason> {
-        const SOME: usize = 1024;
-        match self.bytes.capacity() - self.bytes.len() {
-            0 => self.budget.reserve(&mut self.bytes, SOME),
-            _ => Ok(()),
-        }
     }
 
     fn append(&mut self, literals: &[u8]) -> Result<(), Reason> {

@@ -381,6 +381,8 @@ impl Plan {
             let place = conf.secrets.get().map_or(conf.place(), |written| &written.place);
             Mistake::new("session_redis_secret", place, error)
         })?;
+        let max_size = store.as_ref().map_or(Pipeline::MAX_SIZE, |store| store.limits.max_size);
+        let format = format.with_max_size(max_size);
         let decoder = Decoder { shape: framework.shape, format, life: framework.life.clone() };
         let hash = matches!(decoder.shape, Shape::Hash | Shape::Field(_));
         if hash && store.as_ref().is_some_and(|store| !store.dialect().has_hashes()) {

@@ -21,6 +21,7 @@ use super::tls::{Tls, TlsConf};
 use super::{bits, SessionRedis};
 use crate::cache;
 use crate::config::{unknown, ConfigError};
+use crate::format::Pipeline;
 use crate::store::cluster::NodeAddress;
 use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
@@ -81,7 +82,7 @@ impl Default for Limits {
             timeout: 250,
             connections: 1,
             max_pending: 4096,
-            max_size: 64 * 1024,
+            max_size: Pipeline::MAX_SIZE,
             retry: 1,
         }
     }

@@ -9,7 +9,7 @@ use aes::{Aes128, Aes256};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
 use base64::Engine;
 use hmac::{Hmac, Mac};
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use sha1::Sha1;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -84,6 +84,91 @@ struct Envelope<'j> {
     tag: Vec<u8>,
 }
 
+/// The texts of an envelope's JSON. Whatever else stands there is walked over: nothing of it is verified yet.
+#[derive(Debug, Default)]
+struct Members {
+    iv: Option<String>,
+    value: Option<String>,
+    mac: Option<String>,
+    tag: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(OfMembers)
+    }
+}
+
+struct OfMembers;
+
+impl<'de> Visitor<'de> for OfMembers {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an envelope")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut members = Members::default();
+        while let Some(name) = map.next_key::<String>()? {
+            let member = match name.as_str() {
+                "iv" => &mut members.iv,
+                "value" => &mut members.value,
+                "mac" => &mut members.mac,
+                "tag" => &mut members.tag,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *member = map.next_value::<Text>()?.0;
+        }
+        Ok(members)
+    }
+}
+
+/// A text; none where something else stands.
+struct Text(Option<String>);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OfText)
+    }
+}
+
+struct OfText;
+
+impl<'de> Visitor<'de> for OfText {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(Some(text.to_owned())))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Text, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Text, E> {
+        Ok(Text(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Text, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text(None))
+    }
+
+    /// Also of numbers, whose digits serde_json hands on so.
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Text, A::Error> {
+        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Text(None))
+    }
+}
+
 impl Encrypter {
     /// Takes the keys of the cipher; where none is configured, those of AES-128-CBC and AES-256-CBC.
     pub fn new(secrets: &Secrets, cipher: Option<Cipher>) -> Result<Self, ConfigError> {
@@ -108,8 +193,9 @@ impl Encrypter {
     ///
     /// With CBC a MAC is verified first, and there is no tag; GCM needs one.
     pub fn open(&self, envelope: &[u8]) -> Option<Vec<u8>> {
-        let json: Value = serde_json::from_slice(&BASE64.decode(envelope).ok()?).ok()?;
-        let envelope = Envelope::of(&json)?;
+        let json = BASE64.decode(envelope).ok()?;
+        let members: Members = serde_json::from_slice(&json).ok()?;
+        let envelope = Envelope::of(&members)?;
         self.0.iter().find_map(|key| key.open(&envelope))
     }
 
@@ -144,16 +230,15 @@ impl fmt::Debug for Encrypter {
 }
 
 impl<'j> Envelope<'j> {
-    fn of(json: &'j Value) -> Option<Self> {
-        let text = |name| json.get(name)?.as_str();
-        let (iv_text, value_text) = (text("iv")?, text("value")?);
+    fn of(json: &'j Members) -> Option<Self> {
+        let (iv_text, value_text) = (json.iv.as_deref()?, json.value.as_deref()?);
         // Older versions write no tag.
-        let tag = text("tag").unwrap_or_default();
+        let tag = json.tag.as_deref().unwrap_or_default();
         Some(Self {
             iv: BASE64.decode(iv_text).ok()?,
             value: BASE64.decode(value_text).ok()?,
             tag: BASE64.decode(tag).ok()?,
-            mac: text("mac")?,
+            mac: json.mac.as_deref()?,
             iv_text,
             value_text,
         })
@@ -197,6 +282,8 @@ impl Aes {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use serde_json::Value;
 
     use super::*;
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::wire::Wire;
+use crate::format::budget::Budget;
 use crate::format::Reason;
 
 /// A type by the number that the stream gives it.
@@ -66,13 +67,21 @@ impl<'r> Types<'r> {
     }
 
     /// Reads the type whose number, negated, stood before it.
-    pub(super) fn define(&mut self, negated: Id, wire: &mut Wire<'r>) -> Result<(), Reason> {
+    pub(super) fn define(
+        &mut self,
+        negated: Id,
+        wire: &mut Wire<'r>,
+        budget: &Budget,
+    ) -> Result<(), Reason> {
+        /// What a type takes beside its fields.
+        const TYPE: usize = 512;
+        budget.draw(TYPE)?;
         let id = negated.checked_neg().filter(|id| *id >= FIRST_DEFINED);
         let id = id.ok_or(Reason::Malformed)?;
         // A `wireType` has a field for each kind, of which one is set.
         let mut next = 0;
         let kind = wire.field(&mut next)?.ok_or(Reason::Malformed)?;
-        let of = definition(kind, wire)?;
+        let of = definition(kind, wire, budget)?;
         if wire.field(&mut next)?.is_some() || self.defined.insert(id, Rc::new(of)).is_some() {
             return Err(Reason::Malformed);
         }
@@ -81,7 +90,7 @@ impl<'r> Types<'r> {
 }
 
 /// Reads a type of the kind that has this field in `wireType`. Whatever is zero is left out.
-fn definition<'r>(kind: usize, wire: &mut Wire<'r>) -> Result<Type<'r>, Reason> {
+fn definition<'r>(kind: usize, wire: &mut Wire<'r>, budget: &Budget) -> Result<Type<'r>, Reason> {
     const ARRAY: usize = 0;
     const SLICE: usize = 1;
     const STRUCT: usize = 2;
@@ -92,7 +101,7 @@ fn definition<'r>(kind: usize, wire: &mut Wire<'r>) -> Result<Type<'r>, Reason> 
     while let Some(field) = wire.field(&mut next)? {
         match (kind, field) {
             (_, 0) => (name, _) = named(wire)?,
-            (STRUCT, 1) => fields = all_named(wire)?,
+            (STRUCT, 1) => fields = all_named(wire, budget)?,
             (ARRAY | SLICE | MAP, 1) => first = wire.int()?,
             (ARRAY | MAP, 2) => second = wire.int()?,
             _ => return Err(Reason::Malformed),
@@ -125,11 +134,12 @@ fn named<'r>(wire: &mut Wire<'r>) -> Result<(&'r [u8], Id), Reason> {
     Ok((name, id))
 }
 
-fn all_named<'r>(wire: &mut Wire<'r>) -> Result<Vec<(&'r [u8], Id)>, Reason> {
+fn all_named<'r>(wire: &mut Wire<'r>, budget: &Budget) -> Result<Vec<(&'r [u8], Id)>, Reason> {
     let count = wire.count()?;
     let mut all = Vec::new();
     for _ in 0..count {
-        all.push(named(wire)?);
+        let field = named(wire)?;
+        budget.push(&mut all, field)?;
     }
     Ok(all)
 }

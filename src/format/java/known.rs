@@ -163,7 +163,8 @@ fn big_decimal<'r>(heap: &mut Heap<'r>, record: &Record<'_, 'r>) -> Result<Node<
     let scale = i32::try_from(record.whole("scale")?).map_err(|_| Reason::Malformed)?;
     Ok(match heap.number(record.object("intVal")?) {
         Some(digits) => {
-            heap.copy(digits.as_str().as_bytes())?;
+            // Twice while it grows.
+            heap.budget().draw(3 * digits.as_str().len() + 64)?;
             text(decimal::text(digits.as_str(), scale))
         }
         None => Node::Leaf(Leaf::Null),

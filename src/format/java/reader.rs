@@ -35,6 +35,9 @@ const FIRST_HANDLE: u64 = 0x7e_0000;
 /// The most superclasses of a class that are read: each object has a part for each of them.
 const MAX_LINEAGE: usize = 64;
 
+/// What an object takes beside its fields.
+const OBJECT: usize = 64;
+
 /// What a class takes beside its fields and its superclasses.
 const LINEAGE: usize = 128;
 
@@ -187,6 +190,9 @@ impl<'r> Reader<'r> {
 
     /// Reads what begins with this tag, and may be the value of a field.
     fn value(&mut self, tag: u8) -> Result<Id, Reason> {
+        /// What a value costs, be it only a reference.
+        const STEP: usize = 8;
+        self.budget.draw(STEP)?;
         match tag {
             TC_NULL => Ok(self.heap.null()),
             TC_REFERENCE => match self.referred()? {
@@ -206,6 +212,8 @@ impl<'r> Reader<'r> {
         }
         self.depth += 1;
         let lineage = self.class()?.ok_or(Reason::Malformed)?;
+        // Each class is looked at.
+        self.budget.draw(OBJECT + 4 * lineage.len())?;
         let class = lineage.last().ok_or(Reason::Malformed)?;
         let id = match tag {
             TC_OBJECT => self.object(&lineage),

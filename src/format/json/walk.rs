@@ -69,15 +69,36 @@ pub(super) fn skip(rest: &[u8], depth: usize) -> Option<&[u8]> {
     }
 }
 
+/// Walks over what is in an array or object, and over its end. Without recursion, for which brackets are too cheap.
 fn skip_items(rest: &[u8], end: u8, depth: usize) -> Option<&[u8]> {
+    // A bit for each that is open, the innermost lowest: whether it is an object. They are no more than `MAX_DEPTH`.
+    let (mut objects, mut open) = (u128::from(end == b'}'), 1);
     let mut item = first(rest, end, depth)?;
     loop {
-        let value = match item {
-            Next::Item(member) if end == b'}' => name(member)?.1,
-            Next::Item(element) => element,
-            Next::End(rest) => return Some(rest),
+        let rest = match item {
+            Next::Item(member) => {
+                let value = if objects & 1 == 1 { name(member)?.1 } else { member };
+                match space(value) {
+                    [bracket @ (b'{' | b'['), rest @ ..] => {
+                        let is_object = *bracket == b'{';
+                        item = first(rest, if is_object { b'}' } else { b']' }, depth + open)?;
+                        objects = objects << 1 | u128::from(is_object);
+                        open += 1;
+                        continue;
+                    }
+                    value => scalar(value)?.1,
+                }
+            }
+            Next::End(rest) => {
+                open -= 1;
+                if open == 0 {
+                    return Some(rest);
+                }
+                objects >>= 1;
+                rest
+            }
         };
-        item = next(skip(value, depth + 1)?, end)?;
+        item = next(rest, if objects & 1 == 1 { b'}' } else { b']' })?;
     }
 }
 

@@ -15,6 +15,9 @@ use crate::format::{number, Reason, MAX_DEPTH};
 /// What a number takes as text.
 const NUMBER: usize = 24;
 
+/// What an object takes beside its variables and the name of its class.
+const OBJECT: usize = 64;
+
 /// What variables stand behind.
 #[derive(Clone, Copy)]
 enum Of {
@@ -202,6 +205,7 @@ impl<'r> Reader<'r> {
         let id = self.numbered(Node::Leaf(Leaf::Null))?;
         let of = if *class == *b"Set" { Of::Set } else { Of::Object };
         let variables = self.variables(depth, of)?;
+        self.pay(OBJECT)?;
         let object = known::object(&self.graph, class, variables);
         self.made(id, object)
     }
@@ -210,6 +214,7 @@ impl<'r> Reader<'r> {
         let class = self.symbol(depth)?;
         let id = self.numbered(Node::Leaf(Leaf::Null))?;
         let fields = self.variables(depth, Of::Object)?;
+        self.pay(OBJECT)?;
         *self.graph.get_mut(id) = Node::object(class, fields);
         Ok(id)
     }
@@ -320,7 +325,7 @@ impl<'r> Reader<'r> {
     fn recoded(&self, bytes: &[u8], variables: &[Member<'_>]) -> Result<Option<String>, Reason> {
         /// The longest name of an encoding, and what it costs to look one up.
         const LONGEST: usize = 32;
-        const STEP: usize = 64;
+        const STEP: usize = 160;
         let named = variables.iter().find(|(name, _)| **name == *b"encoding");
         let Some(Node::Text(encoding)) = named.map(|(_, id)| self.graph.get(*id)) else {
             return Ok(None);

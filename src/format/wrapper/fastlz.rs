@@ -6,8 +6,9 @@
 
 use super::super::budget::Budget;
 use super::super::Reason;
+use super::deflate::is_zlib;
 use super::lzf::{self, Step};
-use super::{inflate, is_zlib, Plain};
+use super::{inflate, Plain};
 
 /// Repetitions that begin further back than this tell the distance beyond it in two bytes more (level 2).
 const FAR: usize = 8191;
