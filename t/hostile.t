@@ -8,15 +8,7 @@ use SessionRedis;
 use StoreTest;
 use Test::More;
 
-# What is stored, and the format that it is read by.
-my @hostile = (
-    ['a pickle of many nulls, compressed', 'zlib pickle', compress("\x80\x04}X\x04\0\0\0user(" . 'N' x 500_000 . 'ls.')],
-    ['many values in JSON',                'json',        '{"user":[' . join(',', (0) x 32_000) . ']}'],
-    ['lists that hold others twice',       'php',         php_bomb()],
-    ['floats that are hard to round',      'php',         'user|a:2000:{' . join('', map { "i:$_;d:2.47032822920623272083e-324;" } 0 .. 1999) . '}'],
-    ['blocks that hold nothing',           'zlib json',   "\x78\x9c" . pack('b*', '0100000000' x 50_000 . '1100000000') . "\0\0\0\1"],
-);
-
+# A session in which each array holds the one before it twice.
 sub php_bomb () {
     my ($bomb, $slot) = ('a|a:1:{i:0;i:1;}', 1);
     for my $level (0 .. 39) {
@@ -26,11 +18,20 @@ sub php_bomb () {
     return "${bomb}user|R:$slot;";
 }
 
+# What is stored, and the format that it is read by.
+my @hostile = (
+    ['a pickle of many nulls, compressed', 'zlib pickle', compress("\x80\x04}X\x04\0\0\0user(" . 'N' x 500_000 . 'ls.')],
+    ['many values in JSON',                'json',        '{"user":[' . join(',', (0) x 32_000) . ']}'],
+    ['lists that hold others twice',       'php',         php_bomb()],
+    ['floats that are hard to round',      'php',         'user|a:1500:{' . join('', map { "i:$_;d:2.47032822920623272083e-324;" } 0 .. 1499) . '}'],
+    ['blocks that hold nothing',           'zlib json',   "\x78\x9c" . pack('b*', '0100000000' x 50_000 . '1100000000') . "\0\0\0\1"],
+);
+
 my $redis = start_redis();
 put_sessions($redis, 1, 1);
 $redis->cmd('SET', key(10 + $_), $hostile[$_][2]) for 0 .. $#hostile;
 my $locations = join "\n", map {
-    "location /h$_ { session_redis_format $hostile[$_][1]; session_redis_set_header X-User /user; return 200; }"
+    "location /h$_ { session_redis_format $hostile[$_][1]; session_redis_set_header X-User /user; empty_gif; }"
 } 0 .. $#hostile;
 my $nginx = session_nginx(url => $redis->url, server => $locations, store => 'timeout 10s;');
 
