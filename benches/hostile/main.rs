@@ -149,9 +149,10 @@ impl Table {
     }
 }
 
-fn pipeline(names: &[&str], _max_size: usize) -> Pipeline {
+fn pipeline(names: &[&str], max_size: usize) -> Pipeline {
     let secrets = Secrets::parse_args(&[wrappers::KEY, wrappers::OLD_KEY]).expect("keys");
     Pipeline::parse(names)
+        .map(|pipeline| pipeline.with_max_size(max_size))
         .and_then(|pipeline| pipeline.with_secrets(Some(&secrets)))
         .expect("a pipeline")
 }

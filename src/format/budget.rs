@@ -75,7 +75,7 @@ impl Budget {
 
     /// Pays for the time that a date takes to be written.
     pub(super) fn date(&self) -> Result<(), Reason> {
-        const DATE: usize = 400;
+        const DATE: usize = 512;
         self.draw(DATE)
     }
 
