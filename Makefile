@@ -30,7 +30,7 @@ TARGET = objs/$(if $(filter recent,$(NGINX)),vendored,$(NGINX))/target
 BUILD  = $(BUILD_ENV) $(CARGO) build --quiet --release --lib --target-dir $(TARGET) $(FEATURES)
 TEST_ENV = TEST_NGINX_BINARY=$(BINARY) TEST_NGINX_LOAD_MODULES=$(CURDIR)/$(SO)
 
-.PHONY: all build demo test unit suite asan valgrind bench lint fuzz install deps clean help
+.PHONY: all build demo test unit suite asan valgrind bench bench-hostile lint fuzz fuzz-slow install deps clean help
 .DEFAULT_GOAL := all
 
 all: build $(TOOL) ## Build the module and the program session-redis
@@ -119,9 +119,15 @@ bench: ## The module beside what it replaces, figures in bench/results
 	MODULE=$(CURDIR)/$(SO) NGINX_BINARY=$(BINARY) bench/run.sh $(ARGS)
 	$(CARGO) bench --quiet --no-default-features --bench formats | tee bench/results/formats.md
 
+bench-hostile: ## What the worst sessions known cost, and whether that is bounded
+	$(CARGO) bench --quiet --no-default-features --bench hostile -- --check | tee bench/results/hostile.md
+
 fuzz: ## Fuzz each decoder for SECONDS (3)
 	./deps.sh fuzz
 	fuzz/run.sh $(or $(SECONDS),3)
+
+fuzz-slow: ## Search for sessions that cost more time, in each format for SECONDS (60); the worst are in fuzz/slow
+	$(CARGO) bench --quiet --no-default-features --bench hostile -- --search=$(or $(SECONDS),60)
 
 # What clippy refuses beside its own lints, auto/layout.rs writes while the module is built.
 lint: $(CONFIGURED) ## Formatting and lints; warnings are errors
@@ -142,4 +148,4 @@ clean: ## Remove what was built
 	rm -rf objs target
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -220,6 +220,49 @@ pub(crate) const SHAPES: &[Shape] = &[
     at(&[""], shape("raw", "bytes that are no text", |size| vec![0xff; size])),
 ];
 
+/// Puts so many values, which stand before the others, and as many units as fit into a session.
+pub(crate) type Frame = fn(usize, &[u8], &[u8], usize) -> Vec<u8>;
+
+/// What the search for worse ones fills, by format.
+pub(crate) const FRAMES: &[(&str, Frame)] = &[
+    ("json", |_, first, unit, size| json_frame(first, unit, size)),
+    ("jackson", |_, first, unit, size| json_frame(first, unit, size)),
+    ("php_serialize", |firsts, first, unit, size| {
+        let count = firsts + count(60 + first.len(), unit.len(), size);
+        let units = unit.repeat(count - firsts);
+        php_session(&[format!("a:{count}:{{").as_bytes(), first, &units, b"}"].concat())
+    }),
+    ("igbinary", |firsts, first, unit, size| {
+        let count = count(30 + first.len(), unit.len(), size);
+        let units = [first, &unit.repeat(count)].concat();
+        igbinary_session(&igbinary_array(&units, firsts + count))
+    }),
+    ("msgpack", |firsts, first, unit, size| {
+        let count = count(16 + first.len(), unit.len(), size);
+        msgpack_session(&msgpack_list(&[first, &unit.repeat(count)].concat(), firsts + count))
+    }),
+    ("pickle", |firsts, first, unit, size| match firsts {
+        0 => pickle(&[b"](", first].concat(), unit, size, b"e"),
+        1 => pickle(&[b"}(", first].concat(), unit, size, b"u"),
+        _ => pickle(&[b"]", first].concat(), unit, size, b""),
+    }),
+    ("marshal", marshal),
+    ("gob", |firsts, first, unit, size| {
+        let count = count(190 + first.len(), unit.len(), size);
+        let h = [&[0][..], &uint(firsts + count), first, &unit.repeat(count)].concat();
+        gob_session(b"", 72, &h)
+    }),
+    ("java", |firsts, first, unit, size| {
+        let count = count(90 + first.len(), unit.len(), size);
+        java_array_of(b"[LA;", &[first, &unit.repeat(count)].concat(), firsts + count)
+    }),
+];
+
+fn json_frame(first: &[u8], unit: &[u8], size: usize) -> Vec<u8> {
+    let head = [&b"{\"user_id\":7,\"h\":["[..], first].concat();
+    filled(&head, unit, size, b"0]}")
+}
+
 /// `head`, then as many units as fit, then `tail`.
 fn filled(head: &[u8], unit: &[u8], size: usize, tail: &[u8]) -> Vec<u8> {
     let room = size.saturating_sub(head.len() + tail.len());

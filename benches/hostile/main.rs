@@ -2,9 +2,12 @@
 //!
 //! `cargo bench --no-default-features --bench hostile` prints a table in Markdown and marks what is beyond the bounds.
 //! `-- --check` fails then; `-- WORD` measures only what has the word in its name.
+//! `-- --search=SECONDS [FORMAT]` searches for worse ones (`make fuzz-slow`).
 
+mod cookies;
 mod formats;
 mod meter;
+mod search;
 mod wrappers;
 
 use std::process::ExitCode;
@@ -23,11 +26,18 @@ use self::wrappers::WRAPPERS;
 
 fn main() -> ExitCode {
     let mut table = Table::default();
+    let mut seconds = None;
     for argument in std::env::args().skip(1).filter(|argument| argument != "--bench") {
-        match argument.as_str() {
-            "--check" => table.check = true,
-            word => table.word = word.to_owned(),
+        match (argument.as_str(), argument.strip_prefix("--search=")) {
+            ("--check", _) => table.check = true,
+            (_, Some(number)) => seconds = Some(number.parse().expect("seconds")),
+            (word, None) => table.word = word.to_owned(),
         }
+    }
+    if let Some(seconds) = seconds {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/slow");
+        search::search(&table.word, seconds, folder).expect("a folder to write to");
+        return ExitCode::SUCCESS;
     }
     println!(
         "| input | bytes | of max_size | outcome | nothing, ms | elsewhere, ms | the part, ms | peak, KB | beyond |"
@@ -52,6 +62,8 @@ fn main() -> ExitCode {
             }
         }
     }
+    table.hashes();
+    table.cookies();
     table.end()
 }
 
@@ -120,21 +132,67 @@ impl Table {
             Ok(_) => "read".to_owned(),
             Err(Undecodable { reason, .. }) => format!("{reason:?}"),
         };
-        let mut beyond = Vec::new();
-        if worst.ms > if max_size <= 64 * 1024 { 2.0 } else { 8.0 } {
-            beyond.push("**time**");
-        }
-        if worst.peak > 16 * raw.len() + 1024 * 1024 {
-            beyond.push("**memory**");
-        }
-        self.beyond += usize::from(!beyond.is_empty());
+        let beyond = self.beyond(worst, raw.len(), max_size);
         let [nothing, elsewhere, part] = costs.map(|cost| cost.ms);
         println!(
             "| {name} | {} | {max_size} | {outcome} | {nothing:.2} | {elsewhere:.2} | {part:.2} | {} | {} |",
             raw.len(),
             worst.peak / 1024,
-            beyond.join(", ")
+            beyond
         );
+    }
+
+    /// Measures hashes of as many fields as there can be.
+    fn hashes(&mut self) {
+        for (names, value) in [("auto", "x"), ("json", "x"), ("json", "1"), ("jvm", "{")] {
+            for max_size in [64 * 1024, 1024 * 1024] {
+                let field = |at| (format!("{at:x}").into_bytes(), value.as_bytes().to_vec());
+                let mut left: usize = max_size;
+                let fields: Vec<_> = (0..)
+                    .map(field)
+                    .take_while(|(name, value)| {
+                        left = left.saturating_sub(name.len() + value.len());
+                        left > 0
+                    })
+                    .collect();
+                let name = format!("`{names}`, a hash of fields `{value}`");
+                let pipeline = pipeline(&[names], max_size);
+                let read = |wanted| measure(|| pipeline.decode_hash(&fields, &wanted));
+                let costs = [read(Wanted::Nothing), read(Wanted::All)];
+                self.short_row(&name, max_size, costs[0].max(costs[1]), max_size);
+            }
+        }
+    }
+
+    /// Measures the cookies of one request.
+    fn cookies(&mut self) {
+        for (arguments, cost) in cookies::costs() {
+            self.short_row(&format!("eight cookies, `{arguments}`"), 8 * 4096, cost, 64 * 1024);
+        }
+    }
+
+    fn short_row(&mut self, name: &str, bytes: usize, cost: Cost, max_size: usize) {
+        if name.contains(&self.word) {
+            let beyond = self.beyond(cost, bytes, max_size);
+            let Cost { ms, peak } = cost;
+            println!(
+                "| {name} | {bytes} | {max_size} | | | | {ms:.2} | {} | {beyond} |",
+                peak / 1024
+            );
+        }
+    }
+
+    /// What is to be said of this cost.
+    fn beyond(&mut self, cost: Cost, stored: usize, max_size: usize) -> String {
+        let mut beyond = Vec::new();
+        if cost.ms > if max_size <= 64 * 1024 { 2.0 } else { 8.0 } {
+            beyond.push("**time**");
+        }
+        if cost.peak > 16 * stored + 1024 * 1024 {
+            beyond.push("**memory**");
+        }
+        self.beyond += usize::from(!beyond.is_empty());
+        beyond.join(", ")
     }
 
     fn end(self) -> ExitCode {

@@ -92,7 +92,7 @@ pub(crate) fn lzf(plain: &[u8]) -> Vec<u8> {
     while at < plain.len() {
         let run = |distance: &usize| {
             let again = plain[at..].iter().zip(&plain[at - distance..]);
-            again.take_while(|(one, two)| one == two).count().min(LONGEST)
+            again.take(LONGEST).take_while(|(one, two)| one == two).count()
         };
         let best =
             (1..=at.min(8)).max_by_key(run).map_or((0, 0), |distance| (distance, run(&distance)));
