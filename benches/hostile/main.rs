@@ -96,7 +96,8 @@ struct Table {
 impl Table {
     /// Measures what a few KB may become, from a quarter of `max_size` to 1 MB or all that may be.
     fn packed(&mut self, wrappers: &[&str], pack: Pack, shape: &Shape, max_size: usize) {
-        let plain = (0..7).map(|power| max_size / 4 << power).filter(|plain| *plain <= 1024 * 1024);
+        let plain =
+            (0..7).map(|power| (max_size / 4) << power).filter(|plain| *plain <= 1024 * 1024);
         let names = [wrappers, &[shape.format]].concat();
         self.row(
             &names,

@@ -11,7 +11,7 @@ use flate2::Compression;
 
 /// What is hostile about a wrapper itself, whatever is in it: names, as in `session_redis_format`, and a value of
 /// about so many bytes.
-pub(crate) const WRAPPERS: &[(&[&str], &str, fn(usize) -> Vec<u8>)] = &[
+pub(crate) const WRAPPERS: &[Row] = &[
     (&["zlib", "json"], "empty blocks", |size| {
         deflated(b"\x78\x9c", EMPTY, size, &checksum(SESSION))
     }),
@@ -49,6 +49,9 @@ pub(crate) const WRAPPERS: &[(&[&str], &str, fn(usize) -> Vec<u8>)] = &[
         STANDARD.encode(envelope).into_bytes()
     }),
 ];
+
+/// Names, what is hostile, and how it is made.
+pub(crate) type Row = (&'static [&'static str], &'static str, fn(usize) -> Vec<u8>);
 
 /// A session that blanks may follow.
 const SESSION: &[u8] = b"{\"user_id\":7,\"h\":[]}                ";
@@ -131,7 +134,7 @@ impl Bits {
     /// Appends the lowest bits of a number.
     fn push(&mut self, number: u64, count: usize) {
         for bit in 0..count {
-            if self.count % 8 == 0 {
+            if self.count.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             if let Some(last) = self.bytes.last_mut() {
