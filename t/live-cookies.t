@@ -218,7 +218,7 @@ sub php_script {
 
 # How Tomcat's parser is run, or what is missing for it.
 sub java {
-    my $jars = $ENV{SESSION_REDIS_TOMCAT} // '/usr/share/java/tomcat10';
+    my $jars = '/usr/share/java/tomcat10';
     my @jars = map { "$jars-$_.jar" } qw(coyote util juli servlet-api);
     return (missing => './deps.sh java would bring a JDK and its jars') if !have('javac') || grep { !-e } @jars;
     my $classes = temp_dir();
