@@ -242,7 +242,7 @@ END {
     if ($$ == $set{owner} && defined $pid && !$set{no_clean}) {
         local $?;
         stop_server();
-        remove_tree($set{root}) if $ENV{TEST_NGINX_RANDOMIZE};
+        remove_tree($set{root}) if $set{own_root};
     }
 }
 

@@ -12,9 +12,6 @@ use IO::Socket::INET;
 
 our @EXPORT_OK = qw(%set path free_port);
 
-# The default port of the real driver.
-use constant DEFAULT_PORT => 1984;
-
 our %set = (
     binary             => $ENV{TEST_NGINX_BINARY} || 'nginx',
     load_modules       => $ENV{TEST_NGINX_LOAD_MODULES} // '',
@@ -41,20 +38,28 @@ our %set = (
     owner              => $$,
 );
 
-if ($ENV{TEST_NGINX_RANDOMIZE}) {
-    $set{port}        = free_port();
-    $set{client_port} = $set{port};
-    $set{root}        = File::Spec->rel2abs("t/servroot_$set{port}");
-} else {
-    $set{port} = $ENV{TEST_NGINX_SERVER_PORT} || $ENV{TEST_NGINX_PORT} || DEFAULT_PORT;
-    $set{client_port} = $ENV{TEST_NGINX_CLIENT_PORT} || $set{port};
-    $set{root} = File::Spec->rel2abs($ENV{TEST_NGINX_SERVROOT} || 't/servroot');
-}
+# Unless told otherwise, a port of its own, and with it a server root: suites may run side by side.
+$set{port} = $ENV{TEST_NGINX_RANDOMIZE} ? undef : $ENV{TEST_NGINX_SERVER_PORT} || $ENV{TEST_NGINX_PORT};
+$set{own_root} = !$set{port} && !$ENV{TEST_NGINX_SERVROOT};
+$set{port} ||= own_port();
+$set{client_port} = !$ENV{TEST_NGINX_RANDOMIZE} && $ENV{TEST_NGINX_CLIENT_PORT} || $set{port};
+$set{root} = File::Spec->rel2abs($set{own_root} ? "t/servroot_$set{port}" : $ENV{TEST_NGINX_SERVROOT} || 't/servroot');
 $ENV{TEST_NGINX_SERVER_ROOT} = $set{root};
 
 # A file or directory below the server root.
 sub path (@parts) {
     return File::Spec->catfile($set{root}, @parts);
+}
+
+# A port for nginx, below those that the kernel gives to connections of others until nginx listens there.
+sub own_port () {
+    for (1 .. 100) {
+        my $port = 10_000 + int rand 20_000;
+        next if -e "t/servroot_$port";
+        my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1, ReuseAddr => 1) or next;
+        return $port;
+    }
+    return free_port();
 }
 
 # A TCP port of 127.0.0.1 that nobody listens on just now.

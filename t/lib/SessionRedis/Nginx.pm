@@ -87,7 +87,8 @@ sub access_log ($self) {
 
 # What "nginx -t" says of a configuration, given as to start: (whether it is accepted, the text).
 sub nginx_test (%how) {
-    my $self = bless { workers => 1, worker_connections => 64, log_level => 'notice', port => 1984, %how }, __PACKAGE__;
+    my $self = bless { workers => 1, worker_connections => 64, log_level => 'notice', %how }, __PACKAGE__;
+    $self->{port} //= free_port();
     state $dir = temp_dir();
     $self->{dir} = $dir;
     mkdir "$dir/$_" for qw(logs html);
