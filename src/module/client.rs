@@ -23,7 +23,7 @@ use crate::policy::Status;
 use crate::route::assignment::Spoilt;
 use crate::store::error::Failure;
 use crate::store::fetched::{Outcome, Ttl};
-use crate::store::oversized::Oversized;
+use crate::store::oversized::{Oversized, Way};
 
 /// Lives as long as the worker.
 pub(super) struct Client {
@@ -68,6 +68,9 @@ struct Seen {
     found: Cell<bool>,
     log: Throttle,
 }
+
+/// A session that takes longer than this, in ms, is asked for its length before it is asked for once more.
+const SLOW: u64 = 20;
 
 /// So many before it is said.
 const SUSPICIOUS: u64 = 500;
@@ -119,7 +122,14 @@ impl Client {
         if let Some(lookup) = self.flight(&query) {
             return (Ticket::of(&lookup), CacheStatus::Shared);
         }
+        let since = self.unanswered_since(&query);
+        if since.is_some_and(|since| now() >= since + SLOW) {
+            self.suspect(query.key());
+        }
         let lookup = self.begin(query);
+        if let Some(since) = since {
+            lookup.since.set(since);
+        }
         let key = match &lookup.query {
             Query::Fetch { key, .. } => Some(key),
             Query::Assign(write) => Some(&write.route),
@@ -137,6 +147,12 @@ impl Client {
         let Query::Fetch { key, .. } = query else { return None };
         let flights = self.flights.borrow();
         flights.get(key).filter(|lookup| lookup.serves(query, now())).map(Rc::clone)
+    }
+
+    /// Since when the session of this key is asked for without an answer.
+    fn unanswered_since(&self, query: &Query) -> Option<u64> {
+        let Query::Fetch { key, .. } = query else { return None };
+        self.flights.borrow().get(key).filter(|lookup| !lookup.is_done()).map(|it| it.since.get())
     }
 
     /// Whether something is asked or written of this key.
@@ -157,8 +173,7 @@ impl Client {
             return lookup;
         }
         if let Query::Fetch { key, .. } = &lookup.query {
-            let oversized = self.oversized.borrow().bytes(key, now());
-            if let Some(bytes) = oversized {
+            if let Way::Not(bytes) = self.way_to_ask(key) {
                 self.end(&lookup, Outcome::TooLarge(bytes), None, None);
                 return lookup;
             }
@@ -179,9 +194,19 @@ impl Client {
         self.oversized.borrow_mut().note(key, bytes, now());
     }
 
-    /// Whether a key is known to hold so much that it is not asked for.
-    pub(super) fn is_oversized(&self, key: &[u8]) -> bool {
-        self.oversized.borrow().bytes(key, now()).is_some()
+    /// A key was asked for when its server fell silent.
+    pub(super) fn suspect(&self, key: &[u8]) {
+        self.oversized.borrow_mut().suspect(key, now());
+    }
+
+    /// A key is not too large, whatever was thought of it.
+    pub(super) fn clear_of_size(&self, key: &[u8]) {
+        self.oversized.borrow_mut().clear(key);
+    }
+
+    /// How to ask for a key.
+    pub(super) fn way_to_ask(&self, key: &[u8]) -> Way {
+        self.oversized.borrow().way(key, now())
     }
 
     /// Extends the life of a key that this server has answered for; nobody waits for it.
@@ -258,7 +283,7 @@ impl Client {
             Query::Delete { keys } => {
                 for key in keys {
                     flights.remove(key);
-                    self.oversized.borrow_mut().forget(key);
+                    self.oversized.borrow_mut().clear(key);
                     if let Some(cache) = &self.cache {
                         cache.forget(key);
                     }

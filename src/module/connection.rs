@@ -29,6 +29,7 @@ use crate::store::ability::Feature;
 use crate::store::command;
 use crate::store::dialect::{Dialogue, Reader};
 use crate::store::error::Failure;
+use crate::store::oversized::Way;
 use crate::store::tls::TlsFailure;
 
 /// An output buffer larger than this is given back once it is empty.
@@ -60,6 +61,8 @@ enum Slot {
     /// The assignment of the session whose value is next.
     Route(Rc<Lookup>),
     Value(Rc<Lookup>),
+    /// How long the value is that may be too long to be asked for.
+    Length(Rc<Lookup>),
     Ttl(Rc<Lookup>),
     /// Of what is no session. Of keys that are deleted one by one, only the last one's reply ends the lookup.
     Done {
@@ -215,14 +218,40 @@ impl Connection {
         self.post_flush();
     }
 
-    /// Sends the commands of a lookup with the next flush.
+    /// Sends the commands of a lookup with the next flush: where its value may be far too large, that for its length.
     pub(super) fn ask(self: &Rc<Self>, lookup: &Rc<Lookup>) {
+        if !self.ask_length(lookup) {
+            self.ask_all(lookup);
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        self.note_waiting();
+        self.carry(lookup);
+    }
+
+    /// Asks how long a value is that may be far too large. Whether it may.
+    fn ask_length(&self, lookup: &Rc<Lookup>) -> bool {
+        let Query::Fetch { key, hash, .. } = &lookup.query else { return false };
+        // What is known to be too large by now was not when this was asked first.
+        if self.servers.client().way_to_ask(key) == Way::Plain {
+            return false;
+        }
+        let commands = &mut self.output.borrow_mut().commands;
+        let can = self.servers.dialect().length(commands, key, *hash);
+        if can {
+            self.slots.borrow_mut().push_back(Slot::Length(Rc::clone(lookup)));
+        }
+        can
+    }
+
+    /// Writes the commands of a lookup.
+    fn ask_all(&self, lookup: &Rc<Lookup>) {
         let dialect = self.servers.dialect();
         let mut output = self.output.borrow_mut();
         let mut slots = self.slots.borrow_mut();
         match &lookup.query {
             Query::Fetch { key, hash, ttl, route } => {
-                let is_small = |route: &&Rc<[u8]>| !self.servers.client().is_oversized(route);
+                let client = self.servers.client();
+                let is_small = |route: &&Rc<[u8]>| client.way_to_ask(route) == Way::Plain;
                 if let Some(route) = route.as_ref().filter(is_small) {
                     dialect.fetch(&mut output.commands, route, false);
                     slots.push_back(Slot::Route(Rc::clone(lookup)));
@@ -253,12 +282,13 @@ impl Connection {
                 slots.push_back(Slot::Done { lookup: Rc::clone(lookup), last: true });
             }
         }
-        drop((output, slots));
+    }
+
+    /// The connection carries the lookup, whose commands are the last ones.
+    fn carry(self: &Rc<Self>, lookup: &Rc<Lookup>) {
         let (answered, asked) = (self.answered.get(), self.slots.borrow().len() as u64);
         let commands = answered + asked;
         lookup.carry(Carrier { connection: Rc::clone(self), answered, commands });
-        self.waiting.set(self.waiting.get() + 1);
-        self.note_waiting();
         self.post_flush();
     }
 

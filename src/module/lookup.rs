@@ -93,6 +93,8 @@ pub(super) struct Lookup {
     pub(super) deadline: u64,
     /// When it was asked, in ms of nginx's clock.
     asked: u64,
+    /// When the first of those under way for its key was asked.
+    pub(super) since: Cell<u64>,
     started: Instant,
     pub(super) tries: Cell<u32>,
     pub(super) tried: RefCell<TriedSet>,
@@ -130,6 +132,7 @@ impl Lookup {
             query,
             deadline,
             asked: now,
+            since: Cell::new(now),
             started: Instant::now(),
             tries: Cell::new(0),
             tried: RefCell::default(),

@@ -12,6 +12,11 @@ pub fn encode(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
+/// `STRLEN key`, of a hash `HLEN key`.
+pub fn length(out: &mut Vec<u8>, key: &[u8], hash: bool) {
+    encode(out, &[if hash { b"HLEN" } else { b"STRLEN" }, key]);
+}
+
 /// `GET key`.
 pub fn get(out: &mut Vec<u8>, key: &[u8]) {
     out.extend_from_slice(b"*2\r\n$3\r\nGET\r\n");

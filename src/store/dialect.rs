@@ -162,6 +162,14 @@ impl Dialect {
         }
     }
 
+    /// Asks how long the session of a key is: one reply, for [`Reply::excess`]. Whether that can be asked.
+    pub fn length(self, out: &mut Vec<u8>, key: &[u8], hash: bool) -> bool {
+        if self == Self::Redis {
+            command::length(out, key, hash);
+        }
+        self == Self::Redis
+    }
+
     /// Asks for the life left to a key: one reply, for [`Reply::ttl`].
     pub fn life(self, out: &mut Vec<u8>, key: &[u8]) {
         match self {
@@ -291,6 +299,19 @@ impl<'b> Reply<'b> {
         }
     }
 
+    /// How many bytes, more than is read, the session has at least by the answer to [`Dialect::length`].
+    pub fn excess(self, hash: bool, limits: resp::Limits) -> Result<Option<u64>, Failure> {
+        let length = match self {
+            Self::Redis(reply) => classify_count(reply)?.unsigned_abs(),
+            Self::Memcached(_) => return Err(Failure::Unexpected),
+        };
+        let (bytes, most) = match hash {
+            true => (length.saturating_mul(resp::SHORTEST_FIELD), limits.other),
+            false => (length, limits.bulk),
+        };
+        Ok((bytes > most as u64).then_some(bytes))
+    }
+
     /// What it means as the answer to [`Dialect::life`].
     pub fn ttl(self, key: &[u8]) -> Result<Ttl, Failure> {
         match self {
@@ -382,6 +403,23 @@ mod tests {
         ] {
             assert!(reply(dialect, bytes).unasked().closes_connection());
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_known_by_its_length() {
+        let excess = |bytes, hash| reply(Dialect::Redis, bytes).excess(hash, LIMITS);
+        assert_eq!(excess(b":64\r\n", false), Ok(None));
+        assert_eq!(excess(b":65\r\n", false), Ok(Some(65)));
+        assert_eq!(excess(b":5\r\n", true), Ok(None));
+        assert_eq!(excess(b":6\r\n", true), Ok(Some(72)));
+        assert!(excess(b"-WRONGTYPE Operation\r\n", false).is_err());
+        assert!(excess(b"$1\r\nx\r\n", false).is_err());
+        assert!(reply(Dialect::Memcached, b"END\r\n").excess(false, LIMITS).is_err());
+        let mut out = Vec::new();
+        assert!(
+            Dialect::Redis.length(&mut out, b"a", true) && out.ends_with(b"HLEN\r\n$1\r\na\r\n")
+        );
+        assert!(!Dialect::Memcached.length(&mut Vec::new(), b"a", false));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The keys that are known to hold far more than is read, so that no server is asked for them again and again: each time it
-//! would make, and we would end a connection over, what nobody reads.
+//! The keys that are known to hold far more than is read, or suspected to, so that no server is made to answer with it again
+//! and again: making 300 MB ready takes a Redis longer than a lookup may take, and all others wait.
 
 #![forbid(unsafe_code)]
 
@@ -26,46 +26,69 @@ pub struct Oversized {
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    bytes: u64,
-    until: u64,
+    /// None where it is only suspected.
+    bytes: Option<u64>,
+    noted: u64,
+}
+
+/// How to ask for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As for any.
+    Plain,
+    /// For its length first.
+    LengthFirst,
+    /// Not at all: it holds this many bytes.
+    Not(u64),
 }
 
 impl Oversized {
     /// Notes that a key holds this many bytes, more than is read. One whose value is read over when it comes is as well asked
     /// for again.
     pub fn note(&mut self, key: &[u8], bytes: u64, now: u64) {
-        if bytes <= MOST_READ_OVER {
-            return;
+        if bytes > MOST_READ_OVER {
+            self.insert(key, Known { bytes: Some(bytes), noted: now });
         }
-        if self.known.len() >= MOST {
-            self.make_room(now);
-        }
-        self.known.insert(self.keys.hash_one(key), Known { bytes, until: now + FOR });
     }
 
-    /// How many bytes a key is known to hold.
-    pub fn bytes(&self, key: &[u8], now: u64) -> Option<u64> {
-        if self.known.is_empty() {
-            return None;
-        }
-        let known = self.known.get(&self.keys.hash_one(key))?;
-        (now < known.until).then_some(known.bytes)
+    /// Notes that a key was asked for when its server fell silent.
+    pub fn suspect(&mut self, key: &[u8], now: u64) {
+        self.insert(key, Known { bytes: None, noted: now });
     }
 
-    /// A key has changed.
-    pub fn forget(&mut self, key: &[u8]) {
+    /// A key is not too large.
+    pub fn clear(&mut self, key: &[u8]) {
         if !self.known.is_empty() {
             self.known.remove(&self.keys.hash_one(key));
         }
     }
 
+    /// How to ask for a key.
+    pub fn way(&self, key: &[u8], now: u64) -> Way {
+        if self.known.is_empty() {
+            return Way::Plain;
+        }
+        match self.known.get(&self.keys.hash_one(key)) {
+            None => Way::Plain,
+            Some(Known { bytes: Some(bytes), noted }) if now < noted + FOR => Way::Not(*bytes),
+            Some(_) => Way::LengthFirst,
+        }
+    }
+
+    fn insert(&mut self, key: &[u8], known: Known) {
+        if self.known.len() >= MOST {
+            self.make_room();
+        }
+        self.known.insert(self.keys.hash_one(key), known);
+    }
+
     /// Keeps those that were noted last.
-    fn make_room(&mut self, now: u64) {
-        let mut ends: Vec<u64> = self.known.values().map(|known| known.until).collect();
-        let middle = ends.len() / 2;
-        let (_, middle, _) = ends.select_nth_unstable(middle);
-        let last = now.max(*middle);
-        self.known.retain(|_, known| known.until > last);
+    fn make_room(&mut self) {
+        let mut noted: Vec<u64> = self.known.values().map(|known| known.noted).collect();
+        let middle = noted.len() / 2;
+        let (_, middle, _) = noted.select_nth_unstable(middle);
+        let middle = *middle;
+        self.known.retain(|_, known| known.noted > middle);
     }
 }
 
@@ -76,32 +99,35 @@ mod tests {
     const LARGE: u64 = MOST_READ_OVER + 1;
 
     #[test]
-    fn a_key_is_not_asked_for_again_for_a_while() {
+    fn a_key_is_not_asked_for_again_for_a_while_and_then_for_its_length() {
         let mut oversized = Oversized::default();
-        assert_eq!(oversized.bytes(b"a", 0), None);
+        assert_eq!(oversized.way(b"a", 0), Way::Plain);
         oversized.note(b"a", LARGE, 1_000);
-        assert_eq!(oversized.bytes(b"a", 60_999), Some(LARGE));
-        assert_eq!(oversized.bytes(b"a", 61_000), None);
-        assert_eq!(oversized.bytes(b"b", 1_000), None);
+        assert_eq!(oversized.way(b"a", 60_999), Way::Not(LARGE));
+        assert_eq!(oversized.way(b"a", 61_000), Way::LengthFirst);
+        assert_eq!(oversized.way(b"b", 1_000), Way::Plain);
         oversized.note(b"a", 2 * LARGE, 70_000);
-        assert_eq!(oversized.bytes(b"a", 70_000), Some(2 * LARGE));
+        assert_eq!(oversized.way(b"a", 70_000), Way::Not(2 * LARGE));
     }
 
     #[test]
     fn what_is_read_over_is_asked_for_again() {
         let mut oversized = Oversized::default();
         oversized.note(b"a", MOST_READ_OVER, 0);
-        assert_eq!(oversized.bytes(b"a", 0), None);
+        assert_eq!(oversized.way(b"a", 0), Way::Plain);
     }
 
     #[test]
-    fn a_key_that_has_changed_is_asked_for() {
+    fn what_is_suspected_is_asked_for_its_length_until_that_is_known() {
         let mut oversized = Oversized::default();
-        oversized.forget(b"a");
-        oversized.note(b"a", LARGE, 0);
-        oversized.note(b"b", LARGE, 0);
-        oversized.forget(b"a");
-        assert_eq!((oversized.bytes(b"a", 1), oversized.bytes(b"b", 1)), (None, Some(LARGE)));
+        oversized.clear(b"a");
+        oversized.suspect(b"a", 0);
+        oversized.suspect(b"b", 0);
+        oversized.clear(b"a");
+        assert_eq!(
+            (oversized.way(b"a", 1), oversized.way(b"b", 1)),
+            (Way::Plain, Way::LengthFirst)
+        );
     }
 
     #[test]
@@ -111,11 +137,11 @@ mod tests {
             let now = number as u64 / 100;
             oversized.note(&number.to_le_bytes(), LARGE, now);
             assert!(oversized.known.len() <= MOST);
-            assert!(oversized.bytes(&number.to_le_bytes(), now).is_some());
+            assert_eq!(oversized.way(&number.to_le_bytes(), now), Way::Not(LARGE));
         }
         assert!(oversized.known.len() > MOST / 4, "{}", oversized.known.len());
         for number in 0..2 * MOST {
-            oversized.note(&number.to_le_bytes(), LARGE, 0);
+            oversized.suspect(&number.to_le_bytes(), 0);
         }
         assert!(oversized.known.len() <= MOST, "all of one moment");
     }

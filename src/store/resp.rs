@@ -19,6 +19,9 @@ use super::server_error::ServerError;
 /// Of a reply that is too large so many bytes are read over: what stands behind it waits no longer than for a new connection.
 pub const MOST_READ_OVER: u64 = 1 << 20;
 
+/// What a field of a hash takes of a reply at least: its name and its value, both empty.
+pub const SHORTEST_FIELD: u64 = 12;
+
 /// Reads the replies of one connection.
 #[derive(Debug)]
 pub struct Reader {
@@ -148,24 +151,32 @@ impl Reader {
             State::Within(partial) => partial,
             State::Broken(error) => return Err(error),
         };
-        let taken =
-            partial.scan.advance(input).map_err(|error| match partial.loses_push(self.limits) {
-                // Was so before the fault, which may have come with the same bytes or later.
-                true => ProtocolError::PushSize,
-                false => error,
-            })?;
+        let taken = match partial.scan.advance(input) {
+            Ok(taken) => taken,
+            // Was so before the fault, which may have come with the same bytes or later.
+            Err(_) if partial.loses_push(self.limits) => return Err(ProtocolError::PushSize),
+            Err(error) if error != ProtocolError::Size && partial.is_hopeless(self.limits) => {
+                return Ok(Some(self.leave(&partial)))
+            }
+            Err(error) => return Err(error),
+        };
         let (part, rest) = input.split_at_checked(taken).unwrap_or((input, &[]));
         *input = rest;
         partial.keep(part, self.limits)?;
         if partial.is_hopeless(self.limits) {
-            self.state = State::Broken(ProtocolError::Unread);
-            return Ok(Some(Reply::TooLarge(partial.scan.size())));
+            return Ok(Some(self.leave(&partial)));
         }
         if partial.scan.is_done() {
             return partial.finish(self.limits).map(Some);
         }
         self.state = State::Within(partial);
         Ok(None)
+    }
+
+    /// Reads no further.
+    fn leave(&mut self, partial: &Partial) -> Reply<'static> {
+        self.state = State::Broken(ProtocolError::Unread);
+        Reply::TooLarge(partial.scan.size())
     }
 }
 

@@ -22,6 +22,14 @@ impl Connection {
             || (failure.is_about_password()
                 && self.servers.has_newer_password(self.password.borrow().as_deref()));
         let slots = self.slots.take();
+        if *failure == Failure::Timeout {
+            // One of them may be what takes the server so long.
+            for slot in &slots {
+                if let Slot::Value(lookup) = slot {
+                    self.servers.client().suspect(lookup.query.key());
+                }
+            }
+        }
         let is_idle = slots.is_empty() && failure.is_retryable_on_fresh_connection();
         let failure = &self.without_a_word(failure);
         let purpose = self.purpose.get();
@@ -99,7 +107,9 @@ impl Connection {
     /// The lookup that still waits for this reply, or for what came before it.
     fn owed(self: &Rc<Self>, slot: Slot) -> Option<Rc<Lookup>> {
         let (lookup, is_owed) = match slot {
-            Slot::Value(lookup) | Slot::Done { lookup, last: true } => (lookup, true),
+            Slot::Value(lookup) | Slot::Length(lookup) | Slot::Done { lookup, last: true } => {
+                (lookup, true)
+            }
             // Its first reply was read, its second is lost: ask for both again.
             Slot::Ttl(lookup) => {
                 let has_first = lookup.value.take().is_some();

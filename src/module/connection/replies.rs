@@ -126,6 +126,7 @@ impl Connection {
         match slot {
             Slot::Route(lookup) => self.take_route(lookup, reply),
             Slot::Value(lookup) => self.take_value(&lookup, reply),
+            Slot::Length(lookup) => self.take_length(lookup, reply),
             Slot::Ttl(lookup) => self.take_life(lookup, reply),
             Slot::Done { lookup, last } => self.take_done(&lookup, last, reply),
             Slot::Touched { longer } => self.take_touched(longer, reply),
@@ -179,6 +180,32 @@ impl Connection {
             outcome @ Outcome::TooLarge(_) => self.answer(lookup, outcome, None),
             outcome if with_life => *lookup.value.borrow_mut() = Some(outcome),
             outcome => self.answer(lookup, outcome, None),
+        }
+        Ok(())
+    }
+
+    /// Asks for a value that is not too long, or of which that cannot be known.
+    fn take_length(self: &Rc<Self>, lookup: Rc<Lookup>, reply: Reply<'_>) -> Result<(), Failure> {
+        let Query::Fetch { key, hash, .. } = &lookup.query else { return Err(Failure::Unexpected) };
+        let client = self.servers.client();
+        match reply.excess(*hash, self.servers.limits()) {
+            Err(failure) if failure.closes_connection() => {
+                self.slots.borrow_mut().push_front(Slot::Length(lookup));
+                return Err(failure);
+            }
+            Ok(Some(bytes)) => {
+                client.note_size(key, bytes);
+                if lookup.is_carried_by(self) {
+                    self.answer(&lookup, Outcome::TooLarge(bytes), None);
+                }
+                return Ok(());
+            }
+            Ok(None) => client.clear_of_size(key),
+            Err(_) => {}
+        }
+        if lookup.is_carried_by(self) {
+            self.ask_all(&lookup);
+            self.carry(&lookup);
         }
         Ok(())
     }
