@@ -423,7 +423,7 @@ impl<'r> Reader<'r> {
             if above.len() >= MAX_LINEAGE {
                 return Err(Reason::TooDeep);
             }
-            self.budget.draw(LINEAGE + above.len() * size_of::<Rc<Class<'_>>>())?;
+            self.budget.draw(LINEAGE + size_of_val(above))?;
             let whole: Lineage<'r> = above.iter().cloned().chain([Rc::new(class)]).collect();
             if let Some(handle) = self.handles.get_mut(handle) {
                 *handle = Handle::Class(Rc::clone(&whole));
