@@ -138,7 +138,7 @@ subtest '100 MB' => sub {
     is(get($front, '/need', 1)->{code}, 200, 'the next one');
     is($huge->connections, 2, 'over a fresh connection, since nobody reads all that');
     is(header(get($front, '/need', 2), 'X-Status'), 'undecodable', 'and once more');
-    is(scalar grep({ $_->[0] eq 'GET' && $_->[1] eq key(2) } $huge->commands), 1, 'which is known by now');
+    is(scalar grep({ $_->[1] eq 'GET' && $_->[2] eq key(2) } $huge->commands), 1, 'which is known by now');
     $huge->stop;
 };
 
