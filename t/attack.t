@@ -1,5 +1,6 @@
-# Ways round a requirement, over HTTP/1.1 and HTTP/2: each cell of the README's table "Who may pass", with the answer for
-# whoever may and for everybody else.
+# What an attacker tries, over HTTP/1.1 and HTTP/2: to get round a requirement, by each cell of the README's table "Who may
+# pass", with the answer for whoever may and for everybody else; to see another's page; to use a session that has ended; to
+# be somebody else to the backend; to log others out.
 use v5.26;
 use warnings;
 use experimental 'signatures';
@@ -10,11 +11,15 @@ use SessionRedis::Nginx qw(h2_listen);
 use SessionRedis::Stage qw(cookie stage);
 use Test::More;
 
-my $stage = stage(alice => '{"id":1001,"role":"admin"}', guest => '{"role":"guest"}', broken => '{"id":');
+my $stage = stage(alice => '{"id":1001,"role":"admin"}', bobby => '{"id":1002}', guest => '{"role":"guest"}', broken => '{"id":');
 my ($on, $down, $pass) = @ENV{qw(TEST_NGINX_SESSION TEST_NGINX_DOWN TEST_NGINX_PASS)};
 my $copied = $pass =~ s{;}{/copied;}r;
+my $over   = '0123456789abcdef-over';
+my $secret = '0123456789abcdef0123456789abcdef';
 my $h2     = free_port();
-my $nginx  = start_nginx(server => h2_listen($h2) . <<"END");
+$stage->redis->cmd('SET', "s:$over", '{"id":1001,"role":"admin","cookie":{"expires":"2001-01-01T00:00:00.000Z"}}');
+my $page   = temp_dir();
+my $nginx  = start_nginx(http => "proxy_cache_path $page keys_zone=pages:1m;", server => h2_listen($h2) . <<"END");
     $on
     absolute_redirect off;
     session_redis_set_header X-User-Id \@user;
@@ -79,13 +84,34 @@ my $nginx  = start_nginx(server => h2_listen($h2) . <<"END");
     location /page/       { ssi on; ssi_types *; }
     location /part/       { session_redis_require /role is admin; $pass }
     location /mirrors/    { mirror /copy; $pass }
+    location /kept/       {
+        session_redis_require \@user;
+        proxy_set_header X-Set "\$session_redis_user";
+        proxy_cache pages;
+        proxy_cache_key \$request_uri;
+        proxy_cache_valid 1h;
+        proxy_no_cache \$session_redis_no_cache;
+        proxy_cache_bypass \$session_redis_no_cache;
+        $pass
+    }
+    location /strict/     {
+        session_redis_framework fastify;
+        session_redis_secret $secret;
+        session_redis_cookie sid;
+        session_redis_require \@user;
+        proxy_set_header X-Set "\$role";
+        $pass
+    }
+    location /lax/        { session_redis_require \@user; try_files /none /strict/; }
+    location = /logout    { session_redis_destroy; }
     location = /copy      { internal; session_redis_require /role is admin; $copied }
 END
 mkdir $nginx->dir . '/html/page';
 page($_, qq{<!--# include virtual="/part/$_" -->|<!--# include virtual="/open/$_" -->}) for 1;
 
 my @preflight = ('Origin: http://a.example', 'Access-Control-Request-Method: PUT');
-my %as        = (nobody => [], map { $_ => [cookie($_)] } qw(alice guest broken absent));
+my %as        = (nobody => [], map { $_ => [cookie($_)] } qw(alice bobby guest broken absent));
+my @all       = qw(nobody alice guest broken absent);
 my $html      = 'Accept: text/html';
 
 # Request by request: what is tried; method, path, headers, body; the status that is right.
@@ -152,9 +178,9 @@ my @tries = (
     ['the login, a session',            GET => '/login', [$html, cookie('alice')], undef, 200],
 
     # Subrequests
-    (map { my $path = $_; map { ["auth_request $path as $_", GET => "/asks/$path", $as{$_}, undef, $_ eq 'alice' ? 200 : 401] } keys %as }
+    (map { my $path = $_; map { ["auth_request $path as $_", GET => "/asks/$path", $as{$_}, undef, $_ eq 'alice' ? 200 : 401] } @all }
         '', 'off/', 'proxied/', 'any/'),
-    (map { ["auth_request by role as $_", GET => '/asks/role/', $as{$_}, undef, $_ eq 'alice' ? 200 : 403] } keys %as),
+    (map { ["auth_request by role as $_", GET => '/asks/role/', $as{$_}, undef, $_ eq 'alice' ? 200 : 403] } @all),
     ['auth_request while the store fails', GET => '/asks/down/', [cookie('alice')], undef, 500],
     ['auth_request, login=',            GET => '/asks/login/', [$html], undef, 401],
     ['auth_request, a preflight',       OPTIONS => '/asks/', [@preflight], undef, 401],
@@ -212,6 +238,39 @@ for my $protocol (['HTTP/1.1', \&http, $nginx->port], ['HTTP/2', \&http2, $h2]) 
             my $copies = () = $stage->backend->seen =~ m{^GET /copied}mg;
             is($copies, $as eq 'alice' ? 1 : 0, "copies of what $as sends");
         }
+    };
+
+    subtest "$version: nobody gets another's page from the cache" => sub {
+        for my $as (qw(alice bobby alice)) {
+            my $user = { alice => 1001, bobby => 1002 }->{$as};
+            like($ask->('GET', '/kept/', $as{$as})->{body}, qr/^X-Set: $user$/m, "$as sees the page of $user");
+        }
+        is($ask->('GET', '/kept/', [])->{code}, 401, 'and nobody none');
+    };
+
+    subtest "$version: a session that has ended stays so, whoever has read it first" => sub {
+        my $ended = ['Cookie: sid=' . (express_cookie($over, $secret) =~ s/\As(?:%3A|:)//r)];
+        is($ask->('GET', '/strict/', $ended)->{code}, 401, 'it has ended');
+        is($ask->('GET', '/lax/', ["Cookie: sid=$over"])->{code}, 401, 'by an internal redirect its id is not even signed');
+        is($ask->('GET', '/open/', ["Cookie: sid=$over"])->{code}, 200, 'another location reads it as alive');
+        is($ask->('GET', '/strict/', $ended)->{code}, 401, 'which changes nothing');
+    };
+
+    subtest "$version: the backend sees the session that was judged" => sub {
+        my ($alice, $bobby) = map { cookie($_) =~ s/\ACookie: //r } qw(alice bobby);
+        for my $cookies ("$alice; foo=bar $bobby", "$alice; $bobby", "foo=\"a; $bobby\"; $alice", "=$bobby; $alice") {
+            my $seen = $ask->('GET', '/plain/', ["Cookie: $cookies"])->{body};
+            my ($user) = $seen =~ /^X-User-Id: (\d+)$/m;
+            my $other = { 1001 => 'bobby', 1002 => 'alice' }->{ $user // '' } // 'nobody';
+            unlike($seen, qr/sid=$other/, "$cookies: " . ($user // 'nobody'));
+        }
+    };
+
+    subtest "$version: other pages log nobody out" => sub {
+        for my $headers (['Origin: https://evil.example'], ['Sec-Fetch-Site: cross-site'], ['Sec-Fetch-Site: same-site'], ['Origin: null']) {
+            is($ask->('POST', '/logout', [cookie('bobby'), @$headers])->{code}, 403, "@$headers");
+        }
+        is($ask->('GET', '/plain/', $as{bobby})->{code}, 200, 'the session is there');
     };
 }
 
