@@ -212,7 +212,7 @@ fn pipeline(names: &[&str], max_size: usize) -> Pipeline {
     let secrets = Secrets::parse_args(&[wrappers::KEY, wrappers::OLD_KEY]).expect("keys");
     Pipeline::parse(names)
         .map(|pipeline| pipeline.with_max_size(max_size))
-        .and_then(|pipeline| pipeline.with_secrets(Some(&secrets)))
+        .and_then(|pipeline| pipeline.with_secrets(Some(&secrets), None))
         .expect("a pipeline")
 }
 

@@ -275,7 +275,7 @@ unsafe fn script_indices(codes: &ngx_array_t) -> Vec<usize> {
             let is = |known: Code| ptr::eq(code as *const (), known as *const ());
             at += match () {
                 () if is(ngx_http_script_copy_var_len_code) => {
-                    found.push((*ip.cast::<ngx_http_script_var_code_t>()).index as usize);
+                    found.push((*ip.cast::<ngx_http_script_var_code_t>()).index);
                     size_of::<ngx_http_script_var_code_t>()
                 }
                 () if is(ngx_http_script_copy_len_code) => size_of::<ngx_http_script_copy_code_t>(),
