@@ -70,35 +70,38 @@ pub(super) fn skip(rest: &[u8], depth: usize) -> Option<&[u8]> {
 }
 
 /// Walks over what is in an array or object, and over its end. Without recursion, for which brackets are too cheap.
-fn skip_items(rest: &[u8], end: u8, depth: usize) -> Option<&[u8]> {
-    // A bit for each that is open, the innermost lowest: whether it is an object. They are no more than `MAX_DEPTH`.
-    let (mut objects, mut open) = (u128::from(end == b'}'), 1);
+fn skip_items(rest: &[u8], mut end: u8, mut depth: usize) -> Option<&[u8]> {
+    // A bit for each that is open around this one, the innermost lowest: whether it is an object. The highest one
+    // stands for what is walked over; they are no more than `MAX_DEPTH`.
+    let mut around = 1_u128;
     let mut item = first(rest, end, depth)?;
     loop {
         let rest = match item {
             Next::Item(member) => {
-                let value = if objects & 1 == 1 { name(member)?.1 } else { member };
+                let value = if end == b'}' { name(member)?.1 } else { member };
                 match space(value) {
                     [bracket @ (b'{' | b'['), rest @ ..] => {
-                        let is_object = *bracket == b'{';
-                        item = first(rest, if is_object { b'}' } else { b']' }, depth + open)?;
-                        objects = objects << 1 | u128::from(is_object);
-                        open += 1;
+                        around = around << 1 | u128::from(end == b'}');
+                        // In ASCII each bracket's end is two behind it.
+                        end = bracket + 2;
+                        depth += 1;
+                        item = first(rest, end, depth)?;
                         continue;
                     }
                     value => scalar(value)?.1,
                 }
             }
             Next::End(rest) => {
-                open -= 1;
-                if open == 0 {
+                if around == 1 {
                     return Some(rest);
                 }
-                objects >>= 1;
+                end = if around & 1 == 1 { b'}' } else { b']' };
+                around >>= 1;
+                depth -= 1;
                 rest
             }
         };
-        item = next(rest, if objects & 1 == 1 { b'}' } else { b']' })?;
+        item = next(rest, end)?;
     }
 }
 
