@@ -42,7 +42,6 @@ use crate::config::{unknown, ConfigError};
 use crate::session::envelope::{Cipher, Encrypter};
 use crate::session::secrets::Secrets;
 
-pub use marshal::entry_end;
 pub use tried::{Outcome, Tried};
 pub use wanted::Wanted;
 
@@ -235,10 +234,25 @@ impl Pipeline {
     /// An empty value, also one in wrappers, is a session without names. Reading less of a value never fails
     /// where reading all of it succeeds, and finds the same.
     pub fn decode(&self, raw: &[u8], wanted: &Wanted) -> Result<Value, Undecodable> {
-        self.read(raw, wanted, &Budget::of(raw.len(), self.max_size))
+        let budget = Budget::of(raw.len(), self.max_size);
+        self.read(raw, wanted, &budget).map_err(|error| self.told(error, raw, &budget))
     }
 
-    fn read(&self, raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Undecodable> {
+    /// An error that also tells what the value begins like, which takes time.
+    fn told(&self, error: Undecodable, raw: &[u8], budget: &Budget) -> Undecodable {
+        let is_told = error.reason == Reason::Malformed && error.format == self.format.name;
+        let plain = if is_told { self.plain(raw, budget).ok() } else { None };
+        let looks_like = plain.and_then(|plain| looks_like(&plain));
+        Undecodable { looks_like: looks_like.filter(|name| *name != self.format.name), ..error }
+    }
+
+    /// When the entry of Rails' cache that `raw` is ends, in Unix ms; `None`: never, or it is none.
+    pub fn entry_end(&self, raw: &[u8]) -> Option<u64> {
+        marshal::entry_end(raw, &Budget::of(raw.len(), self.max_size))
+    }
+
+    /// What the wrappers are around.
+    fn plain<'v>(&self, raw: &'v [u8], budget: &Budget) -> Result<Cow<'v, [u8]>, Undecodable> {
         let mut value = Cow::Borrowed(raw);
         for wrapper in &self.wrappers {
             if !value.is_empty() && (wrapper.wraps)(&value) {
@@ -250,14 +264,19 @@ impl Pipeline {
                 })?);
             }
         }
+        Ok(value)
+    }
+
+    fn read(&self, raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Undecodable> {
+        let value = self.plain(raw, budget)?;
         if value.is_empty() {
             return Ok(Value::Object(Map::new()));
         }
-        (self.format.decode)(&value, wanted, budget).map_err(|reason| Undecodable {
-            format: self.format.name,
-            reason,
-            looks_like: looks_like(&value).filter(|name| *name != self.format.name),
-        })
+        (self.format.decode)(&value, wanted, budget).map_err(|reason| self.undecodable(reason))
+    }
+
+    fn undecodable(&self, reason: Reason) -> Undecodable {
+        Undecodable { format: self.format.name, reason, looks_like: None }
     }
 
     /// Reads a Redis hash, of names and values: an object whose members are decoded one by one.
@@ -269,7 +288,7 @@ impl Pipeline {
         fields: &[(Vec<u8>, Vec<u8>)],
         wanted: &Wanted,
     ) -> Result<Value, Undecodable> {
-        let too_large = |reason| Undecodable { format: self.format.name, reason, looks_like: None };
+        let too_large = |reason| self.undecodable(reason);
         let stored = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         let budget = Budget::of(stored, self.max_size);
         let mut object = budget.object(wanted.members(fields.len()));
@@ -280,23 +299,23 @@ impl Pipeline {
             if *part == Wanted::Nothing {
                 continue;
             }
-            let member =
-                self.field(value, part, &budget)?.map_err(|error| failed = Some(error)).ok();
+            let read = self.field(value, part, &budget)?;
+            let member = read.map_err(|error| failed = Some((error, value))).ok();
             decoded |= member.is_some();
             let name = budget.text(name).map_err(too_large)?;
             object.insert(name, member.unwrap_or_default()).map_err(too_large)?;
         }
-        for (_, value) in there() {
+        for (_, value) in there().filter(|(name, _)| *wanted.member(name) == Wanted::Nothing) {
             if decoded {
                 break;
             }
             match self.field(value, &Wanted::Nothing, &budget)? {
                 Ok(_) => decoded = true,
-                Err(error) => failed = Some(error),
+                Err(error) => failed = Some((error, value)),
             }
         }
         match failed {
-            Some(error) if !decoded => Err(error),
+            Some((error, value)) if !decoded => Err(self.told(error, value, &budget)),
             _ => Ok(object.into_value()),
         }
     }
@@ -308,6 +327,9 @@ impl Pipeline {
         wanted: &Wanted,
         budget: &Budget,
     ) -> Result<Result<Value, Undecodable>, Undecodable> {
+        /// What it costs to try a value, however short it is.
+        const FIELD: usize = 96;
+        budget.draw(FIELD).map_err(|reason| self.undecodable(reason))?;
         match self.read(value, wanted, budget) {
             Err(error) if error.reason == Reason::TooLarge => Err(error),
             read => Ok(read),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::config::{option_name, unknown, ConfigError};
 use crate::pointer::Selected;
-use crate::value::{elements, text, truthy, Expression};
+use crate::value::{elements, is_text, truthy, Expression};
 
 /// One `session_redis_require`, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,15 +133,12 @@ impl Condition {
     pub fn holds(&self, selected: &Selected<'_>) -> bool {
         match &self.test {
             Test::True => any(selected, truthy),
-            Test::Is(word) => any(selected, |value| is(value, word)),
-            Test::IsNot(word) => !any(selected, |value| is(value, word)),
-            Test::In(words) => any(selected, |value| {
-                let text = text(&Selected::One(value));
-                text.is_some_and(|text| words.iter().any(|word| text == *word))
-            }),
+            Test::Is(word) => any(selected, |value| is_text(value, word)),
+            Test::IsNot(word) => !any(selected, |value| is_text(value, word)),
+            Test::In(words) => any(selected, |value| words.iter().any(|word| is_text(value, word))),
             Test::Has(word) => match selected {
                 Selected::Many(values) => {
-                    values.iter().any(|value| is(value, word) || has(value, word))
+                    values.iter().any(|value| is_text(value, word) || has(value, word))
                 }
                 other => any(other, |value| has(value, word)),
             },
@@ -244,12 +241,9 @@ fn any(selected: &Selected<'_>, test: impl Fn(&Value) -> bool) -> bool {
     }
 }
 
-fn is(value: &Value, word: &str) -> bool {
-    text(&Selected::One(value)).is_some_and(|text| text == word)
-}
-
 fn has(value: &Value, word: &str) -> bool {
-    elements(value).is_some_and(|elements| elements.into_iter().any(|element| is(element, word)))
+    elements(value)
+        .is_some_and(|elements| elements.into_iter().any(|element| is_text(element, word)))
 }
 
 #[cfg(test)]

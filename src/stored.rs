@@ -93,7 +93,7 @@ impl Decoder {
             }
             (Stored::Text(raw), _) => {
                 let value = self.format.decode(raw, wanted)?;
-                let around = self.life.iter().filter_map(|life| life.end_around(raw));
+                let around = self.life.iter().filter_map(|life| life.end_around(raw, &self.format));
                 Session { end: around.chain(self.end(&value)).min(), value }
             }
         })
@@ -180,6 +180,22 @@ mod tests {
             decoder.decode(&Stored::Text(entry.concat()), &Wanted::Nothing).unwrap().end
         };
         assert_eq!((end(1.5), end(-1.0)), (Some(1500), None));
+    }
+
+    /// Whatever is decoded has its end read as well, also where it is compressed well.
+    #[test]
+    fn what_compresses_well_may_end_too() {
+        let format = Pipeline::parse(&["marshal"]).unwrap();
+        let decoder = Decoder { shape: Shape::Text, format, life: vec![Life::Entry] };
+        let text = [&b"\x04\x08[\x07\"\x03\xf0\x49\x02"[..], &[b'a'; 150_000], b"i\x06"].concat();
+        let mut compressed = flate(&text);
+        compressed.insert(0, 1);
+        let session = decoder.decode(&Stored::Text(compressed), &Wanted::Nothing).unwrap();
+        assert_eq!(session.end, Some(1000));
+    }
+
+    fn flate(plain: &[u8]) -> Vec<u8> {
+        miniz_oxide::deflate::compress_to_vec_zlib(plain, 6)
     }
 
     #[test]

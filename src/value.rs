@@ -90,6 +90,32 @@ pub fn text<'v>(selected: &Selected<'v>) -> Option<Cow<'v, str>> {
     }
 }
 
+/// Whether a value as [`text`] is this word. Of an array or object no more is written than may be it.
+pub fn is_text(value: &Value, word: &str) -> bool {
+    match value {
+        Value::Array(_) | Value::Object(_) => {
+            let mut rest = Rest(word.as_bytes());
+            let written = value.serialize(&mut Serializer::with_formatter(&mut rest, Ascii));
+            written.is_ok() && rest.0.is_empty()
+        }
+        other => scalar(other) == Some(word),
+    }
+}
+
+/// What is still to be written. Something else is refused.
+struct Rest<'w>(&'w [u8]);
+
+impl io::Write for Rest<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The text of a string, number or boolean.
 pub(crate) fn scalar(value: &Value) -> Option<&str> {
     match value {
@@ -183,6 +209,19 @@ mod tests {
         assert_eq!(Expression::parse("@user"), Ok(Expression::User));
         assert_eq!(Expression::parse("text:/x"), Ok(Expression::Text("/x".to_owned())));
         assert_eq!(Expression::parse("$a-$b"), Ok(Expression::Template("$a-$b".to_owned())));
+    }
+
+    #[test]
+    fn a_value_is_compared_as_text() {
+        let values =
+            json!([null, true, 7, "x", "é", "", [], {}, [1, "é"], {"a": [null, "\u{7f}\n"]}]);
+        for value in values.as_array().unwrap() {
+            let text = text(&Selected::One(value));
+            for word in ["", "x", "[]", "{}", "true", "7", "null", "[1", "[1,\"\\u00e9\"]]"] {
+                assert_eq!(is_text(value, word), text.as_deref() == Some(word), "{value} {word}");
+            }
+            assert!(text.is_none_or(|text| is_text(value, &text)), "{value}");
+        }
     }
 
     #[test]

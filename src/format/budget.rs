@@ -62,20 +62,25 @@ impl Budget {
     }
 
     /// Pays for what becomes longer where a long text is written as JSON in ASCII.
-    #[inline]
+    #[inline(always)]
     pub(super) fn escapes(&self, text: &[u8]) -> Result<(), Reason> {
         const SHORT: usize = 256;
-        const ESCAPE: usize = 6;
-        if text.len() <= SHORT {
-            return Ok(());
+        match text.len() <= SHORT {
+            true => Ok(()),
+            false => self.escapes_of_long(text),
         }
+    }
+
+    #[inline(never)]
+    fn escapes_of_long(&self, text: &[u8]) -> Result<(), Reason> {
+        const ESCAPE: usize = 6;
         let escaped = text.iter().filter(|byte| !matches!(byte, 0x20..=0x7e)).count();
         self.draw(ESCAPE * escaped)
     }
 
     /// Pays for the time that a date takes to be written.
     pub(super) fn date(&self) -> Result<(), Reason> {
-        const DATE: usize = 512;
+        const DATE: usize = 1024;
         self.draw(DATE)
     }
 
@@ -180,7 +185,7 @@ pub(super) struct Object<'b> {
 
 impl Object<'_> {
     /// How many members have room in a table of that many and more.
-    fn capacity(members: usize) -> usize {
+    const fn capacity(members: usize) -> usize {
         match members {
             0 => 0,
             1..=3 => 3,
@@ -189,7 +194,7 @@ impl Object<'_> {
     }
 
     /// What an object of so many members holds: their names, values and hashes, and the places of a table.
-    fn bytes(members: usize) -> usize {
+    const fn bytes(members: usize) -> usize {
         const MEMBER: usize = size_of::<String>() + size_of::<Value>() + size_of::<usize>();
         const PLACE: usize = size_of::<usize>() + 1;
         const GROUP: usize = 16;
@@ -216,8 +221,22 @@ impl Object<'_> {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn grow(&mut self) -> Result<(), Reason> {
+        const FIRST: usize = Object::capacity(1);
+        const SECOND: usize = Object::capacity(FIRST + 1);
+        let (room, more) = match self.room {
+            0 if self.expected == 0 => (FIRST, const { Object::bytes(FIRST) }),
+            FIRST => (SECOND, const { Object::bytes(SECOND) - Object::bytes(FIRST) }),
+            _ => return self.grow_further(),
+        };
+        self.budget.draw(more)?;
+        self.room = room;
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn grow_further(&mut self) -> Result<(), Reason> {
         let first = self.room == 0 && self.expected > 0;
         let room = if first { self.expected } else { Self::capacity(self.room + 1) };
         self.budget.draw(Self::bytes(room))?;

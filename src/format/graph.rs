@@ -128,7 +128,7 @@ impl<'r> Graph<'r> {
     /// Adds a number that has at most 20 digits.
     #[inline]
     pub(super) fn number(&mut self, number: impl Into<Number>) -> Result<Id, Reason> {
-        const DIGITS: usize = 8;
+        const DIGITS: usize = 24;
         self.budget.draw(DIGITS)?;
         self.add(Node::Leaf(Leaf::Number(number.into())))
     }

@@ -21,6 +21,8 @@ use super::{Reason, Wanted, MAX_DEPTH};
 /// What is not wanted is checked as the rest is: UTF-8, all of the grammar, nesting.
 pub(super) fn decode(raw: &[u8], wanted: &Wanted, budget: &Budget) -> Result<Value, Reason> {
     let text = std::str::from_utf8(raw).map_err(|_| Reason::Malformed)?;
+    // All texts and numbers together: none is longer than it is written, and each is written once.
+    budget.draw(raw.len())?;
     match (Reader { text, budget }).value(raw, wanted, 0) {
         Some((session, rest)) if space(rest).is_empty() => Ok(session),
         _ if budget.is_spent() => Err(Reason::TooLarge),
@@ -135,24 +137,26 @@ impl<'t> Reader<'t> {
         Some(match scalar {
             Scalar::Null => Value::Null,
             Scalar::Bool(truth) => Value::Bool(truth),
-            Scalar::Number(written) => {
-                self.budget.draw(written.len()).ok()?;
-                Value::Number(number(self.part(written)?)?)
-            }
+            Scalar::Number(written) => Value::Number(number(self.part(written)?)?),
             Scalar::Text(text) => Value::String(self.string(text)?),
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&self, text: Text<'t>) -> Option<String> {
         let written = self.part(text.written)?;
-        self.budget.draw(written.len()).ok()?;
-        if text.escaped {
-            // The time that it takes to read escapes.
-            self.budget.draw(3 * written.len()).ok()?;
-        }
         self.budget.escapes(written.as_bytes()).ok()?;
-        Some(if text.escaped { unescaped(written) } else { written.to_owned() })
+        if text.escaped {
+            return self.unescaped(written);
+        }
+        Some(written.to_owned())
+    }
+
+    #[inline(never)]
+    fn unescaped(&self, written: &str) -> Option<String> {
+        // The time that it takes to read escapes.
+        self.budget.draw(3 * written.len()).ok()?;
+        Some(unescaped(written))
     }
 
     /// Part of the session's bytes as text, which the whole is.

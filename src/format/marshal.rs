@@ -34,9 +34,10 @@ pub(super) fn begins(raw: &[u8]) -> bool {
     matches!(raw, [4, 8, _, ..]) || cache::begins(raw)
 }
 
-/// When the entry of Rails' cache that `raw` is ends, in Unix ms; `None`: never, or it is none.
-pub fn entry_end(raw: &[u8]) -> Option<u64> {
-    cache::end(raw, &Budget::of(raw.len(), raw.len()))
+/// When the entry of Rails' cache that `raw` is ends, in Unix ms; `None`: never, or it is none. What can be decoded within
+/// a budget can be asked this within as much.
+pub(super) fn entry_end(raw: &[u8], budget: &Budget) -> Option<u64> {
+    cache::end(raw, budget)
 }
 
 #[cfg(test)]
@@ -53,6 +54,10 @@ mod tests {
 
     fn decode(raw: &[u8], wanted: &Wanted) -> Result<Value, Reason> {
         super::decode(raw, wanted, &of(raw))
+    }
+
+    fn entry_end(raw: &[u8]) -> Option<u64> {
+        super::entry_end(raw, &of(raw))
     }
 
     /// Written by Ruby 3.1: links and symbols, objects, structs, subclasses, sets, modules, ranges, encodings.

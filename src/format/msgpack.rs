@@ -252,7 +252,11 @@ impl<'r> Reader<'r> {
                 self.budget.date()?;
                 Cow::Owned(key.into_bytes())
             }
-            Token::Scalar(key) => Cow::Owned(key.to_string().into_bytes()),
+            Token::Scalar(key) => {
+                const NAME: usize = 32;
+                self.budget.draw(NAME)?;
+                Cow::Owned(key.to_string().into_bytes())
+            }
             container => {
                 self.input = begin;
                 self.skip()?;
@@ -265,7 +269,7 @@ impl<'r> Reader<'r> {
     /// too. Null in place of one that holds the reference or comes after it.
     fn again(&mut self, slot: Option<u64>, wanted: &Wanted) -> Result<Value, Reason> {
         /// What it costs to read a byte again.
-        const AGAIN: usize = 4;
+        const AGAIN: usize = 6;
         let here = self.open.last().copied().unwrap_or_default();
         let slots = match self.slots.take() {
             Some(slots) => slots,

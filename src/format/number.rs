@@ -62,7 +62,7 @@ pub(super) fn integer(negative: bool, magnitude: &[u8], budget: &Budget) -> Resu
         return Ok(Value::Null);
     }
     // Its digits, and the time that they take.
-    budget.draw(3 * length + length * length / 4)?;
+    budget.draw(3 * length + length * length / 2)?;
     let sign = if negative && length > 0 { "-" } else { "" };
     let number = format!("{sign}{}", decimal(magnitude));
     Ok(number.parse().map_or(Value::Null, Value::Number))

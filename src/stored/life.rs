@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::OffsetDateTime;
 
-use crate::format::entry_end;
+use crate::format::Pipeline;
 use crate::pointer::{Pointer, Selected};
 
 /// One sign of a session's end.
@@ -86,10 +86,10 @@ impl Life {
         }
     }
 
-    /// When that ends, in Unix ms, which the session `stored` is in; `None`: it says nothing.
-    pub fn end_around(&self, stored: &[u8]) -> Option<u64> {
+    /// When that ends, in Unix ms, which the session `stored` is in, read as `format`; `None`: it says nothing.
+    pub fn end_around(&self, stored: &[u8], format: &Pipeline) -> Option<u64> {
         match self {
-            Self::Entry => entry_end(stored),
+            Self::Entry => format.entry_end(stored),
             _ => None,
         }
     }

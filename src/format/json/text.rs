@@ -98,11 +98,17 @@ fn escape(rest: &[u8]) -> Option<&[u8]> {
 pub(super) fn unescaped(written: &str) -> String {
     let mut text = String::with_capacity(written.len());
     let mut rest = written;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        let (character, length) = character(escape);
+    loop {
+        // Where there is one escape, another often follows.
+        while let Some(escape) = rest.strip_prefix('\\') {
+            let (character, length) = character(escape);
+            text.push(character);
+            rest = escape.get(length..).unwrap_or_default();
+        }
+        let Some(at) = rest.find('\\') else { break };
+        let (plain, escapes) = rest.split_at(at);
         text.push_str(plain);
-        text.push(character);
-        rest = escape.get(length..).unwrap_or_default();
+        rest = escapes;
     }
     text.push_str(rest);
     text

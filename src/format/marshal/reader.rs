@@ -325,7 +325,7 @@ impl<'r> Reader<'r> {
     fn recoded(&self, bytes: &[u8], variables: &[Member<'_>]) -> Result<Option<String>, Reason> {
         /// The longest name of an encoding, and what it costs to look one up.
         const LONGEST: usize = 32;
-        const STEP: usize = 256;
+        const STEP: usize = 512;
         let named = variables.iter().find(|(name, _)| **name == *b"encoding");
         let Some(Node::Text(encoding)) = named.map(|(_, id)| self.graph.get(*id)) else {
             return Ok(None);
@@ -334,7 +334,7 @@ impl<'r> Reader<'r> {
             return Ok(None);
         }
         // A byte is three at most; and it takes time.
-        self.pay(STEP + 3 * bytes.len())?;
+        self.pay(STEP + 5 * bytes.len())?;
         let encoding = Encoding::for_label(encoding);
         let text = encoding.and_then(|encoding| {
             encoding.decode_without_bom_handling_and_without_replacement(bytes)

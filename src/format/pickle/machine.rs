@@ -29,7 +29,7 @@ pub(super) fn run<'r>(raw: &'r [u8], budget: &'r Budget) -> Result<(Graph<'r>, I
 }
 
 /// What a number takes as text.
-const NUMBER: usize = 8;
+const NUMBER: usize = 24;
 
 struct Machine<'r> {
     input: Cursor<'r>,

@@ -86,7 +86,7 @@ fn behind_header(raw: &[u8]) -> Result<&[u8], Reason> {
 /// What blocks hold, and what is behind the last. Each block is paid for, also one that holds nothing: it has tables
 /// to be built.
 fn blocks<'r>(raw: &'r [u8], flags: u32, budget: &Budget) -> Result<(Vec<u8>, &'r [u8]), Reason> {
-    const BLOCK: usize = 4 * 1024;
+    const BLOCK: usize = 8 * 1024;
     const SOME: usize = 1024;
     let flags =
         flags | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
