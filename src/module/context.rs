@@ -249,7 +249,7 @@ impl Context {
     }
 
     /// Whether this plan was followed last.
-    fn follows(&self, plan: &Plan) -> bool {
+    pub(super) fn follows(&self, plan: &Plan) -> bool {
         self.plan.borrow().as_ref().is_some_and(|followed| ptr::eq(&**followed, plan))
     }
 

@@ -246,7 +246,10 @@ pub(super) fn with_standing<T>(
     plan: &Plan,
     read: impl FnOnce(&LookedUp) -> Option<T>,
 ) -> Option<T> {
-    let route = route_key(r, context, plan);
+    let route = match context.follows(plan) {
+        true => context.route_key.borrow().clone(),
+        false => route_key(r, context, plan),
+    };
     let is_found = context.status(r, plan) == Status::Found;
     context.with_result(r, plan, |result| {
         (is_found && result.route_key == route).then(|| read(result))?
