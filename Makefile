@@ -13,7 +13,7 @@ MODULES ?= /usr/lib/nginx/modules
 BINDIR  ?= /usr/bin
 
 # What the vendored nginx has beyond its crate's defaults: what Debian's has, for the same tests.
-VENDORED_ARGS = --with-debug --with-http_auth_request_module --with-http_stub_status_module
+VENDORED_ARGS = --with-debug --with-http_auth_request_module --with-http_stub_status_module --with-http_slice_module
 
 ifeq ($(NGINX),vendored)
 BINARY   = $(CURDIR)/$(OUT)/nginx
