@@ -53,17 +53,6 @@ typedef struct {
 } session_redis_nginx_sticky_t;
 
 
-/*
- * The address with variables that a location passes to, in all of these modules: behind "proxy_set_header",
- * "fastcgi_catch_stderr", "uwsgi_param", "scgi_param".
- */
-
-typedef struct {
-    ngx_array_t               *before;
-    ngx_array_t               *lengths;
-} session_redis_passing_t;
-
-
 #if (NGX_HTTP_CACHE)
 
 /*

@@ -12,8 +12,8 @@ use nginx_sys::{
 use ngx::http::{HttpModuleMainConf, NgxHttpCoreModule};
 
 use super::private::{
-    self, session_redis_fastcgi_t as FastCgi, session_redis_passing_t as PassingTo,
-    session_redis_proxy_t as Proxy, session_redis_uwsgi_t as Uwsgi,
+    self, session_redis_fastcgi_t as FastCgi, session_redis_proxy_t as Proxy,
+    session_redis_uwsgi_t as Uwsgi,
 };
 use super::{of_session, Finding, Location};
 use crate::module::bits::http_upstream_conf as upstream_conf;
@@ -27,19 +27,20 @@ struct Keeper {
     module: &'static str,
     /// What its directives begin with.
     prefix: &'static str,
-    /// The directive whose place in the structure is before that of the address with variables.
-    before_address: &'static str,
+    /// The directive from whose place in the structure the address with variables is so many pointers on, or back: nginx
+    /// 1.30 has one more behind "proxy_set_header".
+    address: (&'static str, isize),
 }
 
 const KEEPERS: [Keeper; 4] = [
-    Keeper { module: "ngx_http_proxy_module", prefix: "proxy", before_address: "proxy_set_header" },
+    Keeper { module: "ngx_http_proxy_module", prefix: "proxy", address: ("proxy_method", -6) },
     Keeper {
         module: "ngx_http_fastcgi_module",
         prefix: "fastcgi",
-        before_address: "fastcgi_catch_stderr",
+        address: ("fastcgi_catch_stderr", 1),
     },
-    Keeper { module: "ngx_http_uwsgi_module", prefix: "uwsgi", before_address: "uwsgi_param" },
-    Keeper { module: "ngx_http_scgi_module", prefix: "scgi", before_address: "scgi_param" },
+    Keeper { module: "ngx_http_uwsgi_module", prefix: "uwsgi", address: ("uwsgi_param", 1) },
+    Keeper { module: "ngx_http_scgi_module", prefix: "scgi", address: ("scgi_param", 1) },
 ];
 
 /// A location that is on.
@@ -99,11 +100,12 @@ impl Shared<'_> {
     fn doubt(&self, keeper: &Keeper, reader: &str) -> Option<String> {
         let module = private::module(self.cf, keeper.module)?;
         let conf = self.location.conf(module)?;
-        // SAFETY: the structure of each of these modules begins with this one, and where its directive says so, what comes
-        // next are these members.
+        // SAFETY: the structure of each of these modules begins with this one, and so far from the member of its directive
+        // there is a pointer.
         let (upstream, address) = unsafe {
-            let before = private::offset(module, keeper.before_address)?;
-            let address = (*conf.byte_add(before).cast::<PassingTo>()).lengths;
+            let (directive, pointers) = keeper.address;
+            let member = conf.byte_add(private::offset(module, directive)?);
+            let address = *member.cast::<*const ngx_array_t>().offset(pointers);
             (&*conf.cast::<ngx_http_upstream_conf_t>(), address)
         };
         if upstream.upstream.is_null() && address.is_null() {
