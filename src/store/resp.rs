@@ -147,62 +147,41 @@ impl Reader {
 
     fn advance<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, ProtocolError> {
         let mut partial = match std::mem::replace(&mut self.state, State::Idle) {
-            State::Idle => Partial { scan: Scan::new(), held: Vec::new() },
+            State::Idle => Partial { scan: Scan::new(self.limits), held: Vec::new() },
             State::Within(partial) => partial,
             State::Broken(error) => return Err(error),
         };
         let taken = match partial.scan.advance(input) {
             Ok(taken) => taken,
             // Was so before the fault, which may have come with the same bytes or later.
-            Err(_) if partial.loses_push(self.limits) => return Err(ProtocolError::PushSize),
-            Err(error) if error != ProtocolError::Size && partial.is_hopeless(self.limits) => {
-                return Ok(Some(self.leave(&partial)))
-            }
+            Err(_) if partial.loses_push() => return Err(ProtocolError::PushSize),
             Err(error) => return Err(error),
         };
         let (part, rest) = input.split_at_checked(taken).unwrap_or((input, &[]));
         *input = rest;
-        partial.keep(part, self.limits)?;
-        if partial.is_hopeless(self.limits) {
-            return Ok(Some(self.leave(&partial)));
-        }
+        partial.keep(part)?;
         if partial.scan.is_done() {
-            return partial.finish(self.limits).map(Some);
+            return partial.finish().map(Some);
+        }
+        if partial.scan.gives_up() {
+            self.state = State::Broken(ProtocolError::Unread);
+            return Ok(Some(Reply::TooLarge(partial.scan.size())));
         }
         self.state = State::Within(partial);
         Ok(None)
     }
-
-    /// Reads no further.
-    fn leave(&mut self, partial: &Partial) -> Reply<'static> {
-        self.state = State::Broken(ProtocolError::Unread);
-        Reply::TooLarge(partial.scan.size())
-    }
 }
 
 impl Partial {
-    fn is_too_large(&self, limits: Limits) -> bool {
-        let limit = match self.scan.kind() {
-            b'$' => limits.bulk,
-            _ => limits.other.max(scan::LONGEST_LINE + LINE_FRAME),
-        };
-        self.scan.size() > limit as u64
-    }
-
-    /// Whether what is too large is not worth reading over.
-    fn is_hopeless(&self, limits: Limits) -> bool {
-        self.scan.size() > MOST_READ_OVER && self.is_too_large(limits)
-    }
-
     /// Whether what is too large cannot be skipped: an invalidation would be lost.
-    fn loses_push(&self, limits: Limits) -> bool {
-        self.scan.kind() == b'>' && self.is_too_large(limits)
+    fn loses_push(&self) -> bool {
+        self.scan.kind() == b'>' && self.scan.is_too_large()
     }
 
-    fn keep(&mut self, part: &[u8], limits: Limits) -> Result<(), ProtocolError> {
-        if !self.is_too_large(limits) {
+    fn keep(&mut self, part: &[u8]) -> Result<(), ProtocolError> {
+        if !self.scan.is_too_large() {
             self.held.extend_from_slice(part);
-        } else if self.loses_push(limits) {
+        } else if self.loses_push() {
             return Err(ProtocolError::PushSize);
         } else {
             self.held = Vec::new();
@@ -210,8 +189,8 @@ impl Partial {
         Ok(())
     }
 
-    fn finish<'b>(self, limits: Limits) -> Result<Reply<'b>, ProtocolError> {
-        if self.is_too_large(limits) {
+    fn finish<'b>(self) -> Result<Reply<'b>, ProtocolError> {
+        if self.scan.is_too_large() {
             return Ok(Reply::TooLarge(self.scan.size()));
         }
         match self.scan.kind() {
@@ -615,12 +594,13 @@ mod tests {
 
     #[test]
     fn what_is_far_too_large_is_known_at_its_head() {
-        let heads: [(&[u8], u64); 5] = [
+        let heads: [(&[u8], u64); 6] = [
             (b"$1048577\r\n", 1_048_577),
             (b"$314572800\r\n", 314_572_800),
             (b"*1000000\r\n", 3_000_009),
             (b"%9000000\r\n", 54_000_009),
             (b"*2\r\n$1\r\na\r\n$314572800\r\n", 314_572_822),
+            (b"%1000000\r\n:1\r\n%200000000\r\n", 6_000_009),
         ];
         for (head, size) in heads {
             let (replies, end) = read(&[b":1\r\n", head, b":2\r\n"].concat());

@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::ProtocolError;
+use super::{Limits, ProtocolError, LINE_FRAME, MOST_READ_OVER};
 
 /// The longest bulk string that a server stores (`proto-max-bulk-len`), and the longest reply taken at all.
 pub(super) const LONGEST: u64 = 512 * 1024 * 1024;
@@ -25,6 +25,7 @@ const SHORTEST_ELEMENT: u64 = 3;
 /// The scan of one reply.
 #[derive(Debug)]
 pub(super) struct Scan {
+    limits: Limits,
     at: At,
     /// The first byte of the reply.
     kind: u8,
@@ -70,15 +71,16 @@ struct Number {
 
 impl Scan {
     /// At the first byte of a reply.
-    pub(super) fn new() -> Self {
-        Self { at: At::Type, kind: 0, bulk: 0, seen: 0, least: 0, open: [0; DEEPEST], depth: 0 }
+    pub(super) fn new(limits: Limits) -> Self {
+        let open = [0; DEEPEST];
+        Self { limits, at: At::Type, kind: 0, bulk: 0, seen: 0, least: 0, open, depth: 0 }
     }
 
-    /// Reads on, up to the end of the reply. Returns how many bytes of `input` belong to it.
+    /// Reads on, up to the end of the reply or to where the scan gives up. Returns how many bytes of `input` belong to it.
     pub(super) fn advance(&mut self, input: &[u8]) -> Result<usize, ProtocolError> {
         let mut taken = 0;
         while let Some(rest) = input.get(taken..).filter(|rest| !rest.is_empty()) {
-            if self.is_done() {
+            if self.is_done() || self.gives_up() {
                 break;
             }
             let step = self.step(rest)?;
@@ -92,6 +94,20 @@ impl Scan {
     /// Whether the reply is whole.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.at, At::Done)
+    }
+
+    /// Whether the reply is over its limit.
+    pub(super) fn is_too_large(&self) -> bool {
+        let limit = match self.kind {
+            b'$' => self.limits.bulk,
+            _ => self.limits.other.max(LONGEST_LINE + LINE_FRAME),
+        };
+        self.size() > limit as u64
+    }
+
+    /// Whether the reply is so much over its limit that it is not worth reading to its end.
+    pub(super) fn gives_up(&self) -> bool {
+        self.size() > MOST_READ_OVER && self.is_too_large()
     }
 
     /// The first byte of the reply, which is its type.
