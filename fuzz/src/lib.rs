@@ -23,12 +23,13 @@ pub fn decode(format: &str, value: &[u8]) {
 pub fn decode_by(pipeline: &Pipeline, value: &[u8]) {
     let whole = pipeline.decode(value, &Wanted::All);
     let nothing = pipeline.decode(value, &Wanted::Nothing);
+    // Who makes values may run out of budget before the fault comes that who skips them sees.
+    let too_large = matches!(whole, Err(Undecodable { reason: Reason::TooLarge, .. }));
     let malformed = |read: &Result<_, Undecodable>| {
         matches!(read, Err(Undecodable { reason: Reason::Malformed, .. }))
     };
-    assert_eq!(
-        malformed(&whole),
-        malformed(&nothing),
+    assert!(
+        too_large || malformed(&whole) == malformed(&nothing),
         "what is malformed is so whatever is wanted"
     );
     let Ok(whole) = whole else { return };
