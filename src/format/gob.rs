@@ -116,6 +116,8 @@ impl<'r> Reader<'r> {
             types::FLOAT => place.make(self.wire.float()?, self.budget, float)?,
             types::COMPLEX => {
                 let complex_number = self.complex()?;
+                // Two floats.
+                self.budget.float_name()?;
                 self.budget.float_name()?;
                 place.make(complex_number, self.budget, complex)?
             }

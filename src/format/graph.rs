@@ -49,6 +49,8 @@ pub(super) enum Node<'r> {
 pub(super) enum Leaf {
     Null,
     Bool(bool),
+    /// A number that nobody may want, and is not written in digits before.
+    Int(i64),
     Number(Number),
     String(String),
 }
@@ -70,6 +72,15 @@ impl<'r> Node<'r> {
     pub(super) fn object(class: Cow<'r, [u8]>, fields: Vec<Member<'r>>) -> Self {
         Self::Object(Box::new(Object { class, fields }))
     }
+
+    /// The number that it is, if it is one.
+    pub(super) fn number(&self) -> Option<Cow<'_, Number>> {
+        match self {
+            Self::Leaf(Leaf::Int(number)) => Some(Cow::Owned(Number::from(*number))),
+            Self::Leaf(Leaf::Number(number)) => Some(Cow::Borrowed(number)),
+            _ => None,
+        }
+    }
 }
 
 /// Arrays and objects are no leaves: null.
@@ -87,13 +98,13 @@ impl From<Value> for Leaf {
 /// As JSON, but for texts, which are themselves.
 impl fmt::Display for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Null => "null",
-            Self::Bool(true) => "true",
-            Self::Bool(false) => "false",
-            Self::Number(number) => number.as_str(),
-            Self::String(text) => text,
-        })
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(truth) => truth.fmt(f),
+            Self::Int(number) => number.fmt(f),
+            Self::Number(number) => f.write_str(number.as_str()),
+            Self::String(text) => f.write_str(text),
+        }
     }
 }
 
@@ -125,12 +136,12 @@ impl<'r> Graph<'r> {
         Ok(Id(id))
     }
 
-    /// Adds a number that has at most 20 digits.
+    /// Adds a number.
     #[inline]
-    pub(super) fn number(&mut self, number: impl Into<Number>) -> Result<Id, Reason> {
-        const DIGITS: usize = 24;
-        self.budget.draw(DIGITS)?;
-        self.add(Node::Leaf(Leaf::Number(number.into())))
+    pub(super) fn number(&mut self, number: i64) -> Result<Id, Reason> {
+        const NUMBER: usize = 24;
+        self.budget.draw(NUMBER)?;
+        self.add(Node::Leaf(Leaf::Int(number)))
     }
 
     /// The node of that number. An [`Id`] is of use in the graph that gave it only.
@@ -212,15 +223,18 @@ impl Visit<'_, '_> {
         Ok(match leaf {
             Leaf::Null => Value::Null,
             Leaf::Bool(truth) => Value::Bool(*truth),
-            Leaf::Number(number) => {
-                self.budget.draw(number.as_str().len())?;
-                Value::Number(number.clone())
-            }
+            Leaf::Int(number) => self.number(Number::from(*number))?,
+            Leaf::Number(number) => self.number(number.clone())?,
             Leaf::String(text) => {
                 self.budget.draw(text.len())?;
                 Value::String(text.clone())
             }
         })
+    }
+
+    fn number(&self, number: Number) -> Result<Value, Reason> {
+        self.budget.draw(number.as_str().len())?;
+        Ok(Value::Number(number))
     }
 
     fn inside(

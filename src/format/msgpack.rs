@@ -342,23 +342,24 @@ fn walk(
     depth: usize,
     mut begins: impl FnMut(usize) -> Result<(), Reason>,
 ) -> Result<(), Reason> {
-    // How many values are to come in each list and map that is open.
-    let mut open: Vec<usize> = Vec::new();
+    // How many values are to come in the list or map that is read, and in each around it.
+    let (mut left, mut around) = (1, Vec::new());
     loop {
-        let left = input.left();
-        if let Some(inside) = token::skip(input)? {
-            if depth + open.len() >= MAX_DEPTH {
-                return Err(Reason::TooDeep);
+        while left > 0 {
+            let place = input.left();
+            left -= 1;
+            if let Some(inside) = token::skip(input)? {
+                if depth + around.len() >= MAX_DEPTH {
+                    return Err(Reason::TooDeep);
+                }
+                begins(place)?;
+                around.push(left);
+                left = inside;
             }
-            begins(left)?;
-            open.push(inside);
         }
-        while open.last() == Some(&0) {
-            open.pop();
-        }
-        match open.last_mut() {
+        match around.pop() {
             None => return Ok(()),
-            Some(left) => *left -= 1,
+            Some(outer) => left = outer,
         }
     }
 }

@@ -85,7 +85,7 @@ impl<'r> Heap<'r> {
             Slot::Object(id) => return Ok(Node::Same(id)),
             Slot::Bool(truth) => Leaf::Bool(truth),
             Slot::Char(unit) => return Ok(Node::Text(Cow::Owned(utf16([unit])))),
-            Slot::Whole(number) => Leaf::Number(number.into()),
+            Slot::Whole(number) => Leaf::Int(number),
             Slot::Float(number) if number.is_finite() => Value::from(number).into(),
             Slot::Float(number) => float(number.into()).into(),
             Slot::Double(number) => float(number).into(),
@@ -101,11 +101,8 @@ impl<'r> Heap<'r> {
     }
 
     /// A number that is an object.
-    pub(in crate::format) fn number(&self, id: Id) -> Option<&Number> {
-        match self.graph.get(id) {
-            Node::Leaf(Leaf::Number(number)) => Some(number),
-            _ => None,
-        }
+    pub(in crate::format) fn number(&self, id: Id) -> Option<Cow<'_, Number>> {
+        self.graph.get(id).number()
     }
 
     /// Cuts an array off. It is one that nothing else refers to, as its owner alone knows what is not in use.

@@ -94,10 +94,7 @@ fn second(list: &[u8], budget: &Budget) -> Option<f64> {
 }
 
 fn number(graph: &Graph<'_>, id: Id) -> Option<f64> {
-    match graph.get(id) {
-        Node::Leaf(Leaf::Number(number)) => number.as_f64(),
-        _ => None,
-    }
+    graph.get(id).number()?.as_f64()
 }
 
 /// A field of the entry that an object is, if it is one, by any of its names.

@@ -123,10 +123,7 @@ fn variable(variables: &[Member<'_>], name: &[u8]) -> Option<Id> {
 
 /// A whole number that is not too great to be one here.
 fn integer(graph: &Graph<'_>, id: Id) -> Option<i64> {
-    match graph.get(id) {
-        Node::Leaf(Leaf::Number(number)) => number.as_i64(),
-        _ => None,
-    }
+    graph.get(id).number()?.as_i64()
 }
 
 fn range(graph: &Graph<'_>, variables: &[Member<'_>]) -> Option<String> {

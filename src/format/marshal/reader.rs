@@ -325,7 +325,7 @@ impl<'r> Reader<'r> {
     fn recoded(&self, bytes: &[u8], variables: &[Member<'_>]) -> Result<Option<String>, Reason> {
         /// The longest name of an encoding, and what it costs to look one up.
         const LONGEST: usize = 32;
-        const STEP: usize = 512;
+        const STEP: usize = 1024;
         let named = variables.iter().find(|(name, _)| **name == *b"encoding");
         let Some(Node::Text(encoding)) = named.map(|(_, id)| self.graph.get(*id)) else {
             return Ok(None);

@@ -28,6 +28,7 @@ pub(super) fn name<'r>(
     let name = match graph.get(key) {
         Node::Text(text) => text.clone(),
         Node::Leaf(Leaf::String(text)) => owned(text.clone()),
+        Node::Leaf(Leaf::Int(number)) => owned(number.to_string()),
         Node::Leaf(Leaf::Number(number)) => owned(written(number, budget)?),
         Node::Leaf(Leaf::Bool(true)) => Cow::Borrowed(&b"true"[..]),
         Node::Leaf(Leaf::Bool(false)) => Cow::Borrowed(&b"false"[..]),
@@ -63,6 +64,7 @@ fn tuple(
         match graph.get(*part) {
             Node::Text(bytes) if bytes.len() <= LONGEST => quoted(&text(bytes), name),
             Node::Leaf(Leaf::String(text)) => quoted(text, name),
+            Node::Leaf(Leaf::Int(number)) => name.push_str(&number.to_string()),
             Node::Leaf(Leaf::Number(number)) => name.push_str(&written(number, budget)?),
             Node::Leaf(Leaf::Bool(true)) => name.push_str("True"),
             Node::Leaf(Leaf::Bool(false)) => name.push_str("False"),

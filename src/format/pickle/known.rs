@@ -155,8 +155,5 @@ fn bytes<'o>(objects: &'o Objects<'_>, id: Id) -> Option<&'o [u8]> {
 }
 
 fn integer(objects: &Objects<'_>, id: Id) -> Option<i64> {
-    match objects.get(id) {
-        Node::Leaf(Leaf::Number(number)) => number.as_i64(),
-        _ => None,
-    }
+    objects.get(id).number()?.as_i64()
 }

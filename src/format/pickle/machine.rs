@@ -123,8 +123,8 @@ impl<'r> Machine<'r> {
                 self.budget.draw(line.len())?;
                 text::long(line).ok_or(Reason::Malformed)?.into()
             }
-            b'K' => return self.objects.number(input.byte()?),
-            b'M' => return self.objects.number(input.little(2)?),
+            b'K' => return self.objects.number(input.byte()?.into()),
+            b'M' => return self.objects.number(input.little(2)?.cast_signed()),
             b'J' => integer(input.take(4)?, self.budget)?,
             0x8a => integer(input.counted_little(1)?, self.budget)?,
             0x8b => integer(input.counted_little(4)?, self.budget)?,
@@ -348,7 +348,7 @@ fn integer(bytes: &[u8], budget: &Budget) -> Result<Leaf, Reason> {
         let sign = if negative { -1 } else { 0 };
         budget.draw(NUMBER)?;
         let number = bytes.iter().rev().fold(sign, |number, byte| number << 8 | i64::from(*byte));
-        return Ok(Leaf::Number(number.into()));
+        return Ok(Leaf::Int(number));
     }
     if !negative {
         return number::integer(false, bytes, budget).map(Leaf::from);

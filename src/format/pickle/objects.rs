@@ -4,8 +4,6 @@
 
 use std::borrow::Cow;
 
-use serde_json::Number;
-
 use super::key;
 use super::known::{self, Known};
 use crate::format::budget::Budget;
@@ -62,7 +60,7 @@ impl<'r> Objects<'r> {
     }
 
     /// Adds a number.
-    pub(super) fn number(&mut self, number: impl Into<Number>) -> Result<Id, Reason> {
+    pub(super) fn number(&mut self, number: i64) -> Result<Id, Reason> {
         self.graph.number(number)
     }
 
@@ -285,8 +283,7 @@ impl<'r> Objects<'r> {
             return None;
         }
         let (_, number) = state.iter().find(|(name, _)| **name == *b"int")?;
-        let Node::Leaf(Leaf::Number(number)) = self.graph.get(*number) else { return None };
-        number.as_u128().map(known::uuid)
+        self.graph.get(*number).number()?.as_u128().map(known::uuid)
     }
 }
 
