@@ -32,6 +32,7 @@ mod route;
 mod routes;
 mod sentinel;
 mod sentinel_block;
+mod shared_memory;
 mod sticky;
 mod store;
 mod store_block;
@@ -238,6 +239,9 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         }
         if let Some(main) = SessionRedis::main_conf(&*cf) {
             main.used.set(variables::Used::scan(cf));
+            if !main.stores.is_empty() && main.shared.ask(cf).is_none() {
+                return ERROR;
+            }
         }
     }
     checks::all(cf)
@@ -299,7 +303,13 @@ unsafe extern "C" fn init_process(cycle: *mut ngx_cycle_t) -> ngx_int_t {
         unsafe { (SessionRedis::main_conf(&*cycle), (*cycle).log, ngx_process as u32) };
     let serves = matches!(process, NGX_PROCESS_WORKER | NGX_PROCESS_SINGLE);
     if let Some(main) = main.filter(|_| serves) {
-        store::start_all(main, log);
+        let shared = match process {
+            // SAFETY: a worker keeps its cycle to its end.
+            NGX_PROCESS_WORKER => unsafe { main.shared.numbers() },
+            // A single process does not, and has nobody to share with.
+            _ => None,
+        };
+        store::start_all(main, log, shared);
         learn::start_all(main, log);
     }
     OK

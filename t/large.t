@@ -52,6 +52,21 @@ for my $what (sort keys %head) {
     }
 }
 
+subtest 'what one worker has met, all know' => sub {
+    my $large = [$head{'a string'} . $beginning, { silence => 1 }];
+    my $fake  = fake_redis(on => { GET => sub ($words, $) { return $words->[1] eq key(1) ? $large : undef }, STRLEN => ":314572800\r\n" });
+    my $nginx = session_nginx(url => $fake->url, workers => 4, http => 'add_header X-Worker $pid always;');
+    my %workers = (header(get($nginx, '/need', 1), 'X-Worker') => 1);
+    my $until = time + 60;
+    while (keys %workers < 2 && time < $until) {
+        many(port => $nginx->port, count => 100, at_once => 50, request => sub ($) { request('/need', 1) },
+            each => sub ($, $response) { $workers{ header($response, 'X-Worker') }++ });
+    }
+    cmp_ok(scalar keys %workers, '>', 1, 'several workers were asked');
+    is(scalar(grep { $_->[1] eq 'GET' && $_->[2] eq key(1) } $fake->commands), 1, 'it was asked for once');
+    cmp_ok($fake->count('STRLEN'), '>=', keys(%workers) - 1, 'the others asked for its length');
+};
+
 subtest 'of a logout it is known no longer' => sub {
     my $fake = fake_redis(on => { GET => { sequence => [[$head{"a string"} . $beginning, { silence => 1 }], undef] } },
         data => { key(1) => session_of(1) });

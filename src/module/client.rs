@@ -12,7 +12,7 @@ use ngx::ngx_log_error;
 use super::cluster::Cluster;
 use super::connection::Connection;
 use super::event::{now, Event};
-use super::lookup::{failed, Carrier, Lookup, Query, Ticket};
+use super::lookup::{failed, Carrier, Lookup, Query, Ticket, SHARED_WITHIN};
 use super::near_cache::NearCache;
 use super::routes::Routes;
 use super::store::{Limits, Store};
@@ -41,7 +41,7 @@ pub(super) struct Client {
     rest: OnceCell<Rest>,
     cache: Option<NearCache>,
     unreadable: Throttle,
-    oversized: RefCell<Oversized>,
+    oversized: RefCell<Oversized<'static>>,
     routes: Routes,
     seen: Seen,
 }
@@ -69,15 +69,20 @@ struct Seen {
     log: Throttle,
 }
 
-/// A session that takes longer than this, in ms, is asked for its length before it is asked for once more.
-const SLOW: u64 = 20;
+/// A session that takes longer than this, in ms, is asked for its length before it is asked for once more: what no
+/// answer under way serves any longer.
+const SLOW: u64 = SHARED_WITHIN;
 
 /// So many before it is said.
 const SUSPICIOUS: u64 = 500;
 
 impl Client {
     /// The client of a store in this worker.
-    pub(super) fn start(store: &Store, log: *mut ngx_log_t) -> &'static Self {
+    pub(super) fn start(
+        store: &Store,
+        oversized: Oversized<'static>,
+        log: *mut ngx_log_t,
+    ) -> &'static Self {
         let client: &'static Self = Box::leak(Box::new(Self {
             store: store.name.clone(),
             database: store.dialect().has_databases().then(|| store.login().database),
@@ -89,7 +94,7 @@ impl Client {
             rest: OnceCell::new(),
             cache: store.cache.map(NearCache::new),
             unreadable: Throttle::default(),
-            oversized: RefCell::default(),
+            oversized: RefCell::new(oversized),
             routes: Routes::default(),
             seen: Seen::default(),
         }));

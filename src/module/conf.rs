@@ -19,6 +19,7 @@ use super::bits::http_core_loc_conf;
 use super::checks::Location;
 use super::learn::Learner;
 use super::plan::Plan;
+use super::shared_memory::SharedMemory;
 use super::store::Store;
 use super::template::{Template, Value};
 use super::throttle::Throttle;
@@ -305,6 +306,8 @@ pub(crate) struct MainConf {
     pub(super) learners: RefCell<Vec<Rc<Learner>>>,
     /// Each level that was merged, for the checks that follow.
     pub(super) locations: RefCell<Vec<Location>>,
+    /// What all workers know.
+    pub(super) shared: SharedMemory,
     /// Where ids stand in addresses, anywhere.
     pub(super) in_addresses: RefCell<Vec<Source>>,
 }

@@ -123,7 +123,7 @@ pub(super) struct Carrier {
 
 /// An answer serves requests that ask the same within this time, in ms: one that logs in and comes back must not be
 /// given what was there before.
-const SHARED_WITHIN: u64 = 10;
+pub(super) const SHARED_WITHIN: u64 = 10;
 
 impl Lookup {
     /// A lookup that is asked at `now` and fails at `deadline`, in ms of nginx's clock.

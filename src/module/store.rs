@@ -1,8 +1,10 @@
 //! A session store as configured: where it is, who we are there, within which bounds.
 
 use core::cell::{Cell, OnceCell};
+use core::sync::atomic::AtomicU64;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
 use nginx_sys::{
     ngx_conf_t, ngx_http_upstream_server_t, ngx_http_upstream_srv_conf_t, ngx_log_t,
     ngx_resolver_t, NGX_HTTP_UPSTREAM_CREATE, NGX_LOG_WARN,
@@ -26,6 +28,7 @@ use crate::store::cluster::NodeAddress;
 use crate::store::dialect::Dialect;
 use crate::store::dialogue::Login;
 use crate::store::endpoint::{is_url, Address, Endpoint};
+use crate::store::oversized::Oversized;
 use crate::store::servers::ServerConf;
 
 /// `session_redis_store` or an anonymous store of a url.
@@ -49,6 +52,8 @@ pub(super) struct Store {
     /// In ms.
     pub(super) own_resolver_timeout: Option<u64>,
     pub(super) place: Place,
+    /// Hashes its keys, in all workers alike.
+    keys: RandomState,
     resolver: Cell<Option<(*mut ngx_resolver_t, u64)>>,
     servers: OnceCell<Vec<(Target, ServerConf)>>,
     client: OnceCell<&'static Client>,
@@ -105,6 +110,7 @@ impl Store {
             own_resolver: None,
             own_resolver_timeout: None,
             place,
+            keys: RandomState::default(),
             resolver: Cell::new(None),
             servers: OnceCell::new(),
             client: OnceCell::new(),
@@ -309,9 +315,10 @@ impl Store {
         }
     }
 
-    /// Starts the store's client in this worker.
-    pub(super) fn start(&self, log: *mut ngx_log_t) {
-        self.client.get_or_init(|| Client::start(self, log));
+    /// Starts the store's client in this worker, with what it shares with others.
+    pub(super) fn start(&self, log: *mut ngx_log_t, shared: Option<&'static [AtomicU64]>) {
+        let oversized = Oversized::new(self.keys.clone(), shared.unwrap_or_default());
+        self.client.get_or_init(|| Client::start(self, oversized, log));
     }
 
     /// This worker's client.
@@ -378,9 +385,13 @@ pub(super) fn locate_all(cf: *mut ngx_conf_t, main: &MainConf) -> Result<(), Mis
 }
 
 /// The main configuration that a worker's requests see.
-pub(super) fn start_all(main: &MainConf, log: *mut ngx_log_t) {
+pub(super) fn start_all(
+    main: &MainConf,
+    log: *mut ngx_log_t,
+    shared: Option<&'static [AtomicU64]>,
+) {
     for store in &main.stores {
-        store.start(log);
+        store.start(log, shared);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 
@@ -17,12 +18,18 @@ const FOR: u64 = 60_000;
 const MOST: usize = 4096;
 
 /// What is known of such keys. Times are in ms of a clock that never goes back.
-#[derive(Debug, Default)]
-pub struct Oversized {
+#[derive(Debug)]
+pub struct Oversized<'s> {
     /// By the hashes of the keys.
     known: HashMap<u64, Known, RandomState>,
     keys: RandomState,
+    shared: Shared<'s>,
 }
+
+/// The keys that any worker has met: the hash of each in the place that it names, where a later one puts it out. The
+/// first place is for nobody: it is 0 until there is any.
+#[derive(Debug)]
+struct Shared<'s>(&'s [AtomicU64]);
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
@@ -42,7 +49,12 @@ pub enum Way {
     Not(u64),
 }
 
-impl Oversized {
+impl<'s> Oversized<'s> {
+    /// Nothing yet. Workers that hash their `keys` alike tell each other in `shared`, which may be empty.
+    pub fn new(keys: RandomState, shared: &'s [AtomicU64]) -> Self {
+        Self { known: HashMap::default(), keys, shared: Shared(shared) }
+    }
+
     /// Notes that a key holds this many bytes, more than is read. One whose value is read over when it comes is as well asked
     /// for again.
     pub fn note(&mut self, key: &[u8], bytes: u64, now: u64) {
@@ -58,17 +70,21 @@ impl Oversized {
 
     /// A key is not too large.
     pub fn clear(&mut self, key: &[u8]) {
-        if !self.known.is_empty() {
-            self.known.remove(&self.keys.hash_one(key));
+        if !self.is_empty() {
+            let key = self.keys.hash_one(key);
+            self.known.remove(&key);
+            self.shared.remove(key);
         }
     }
 
     /// How to ask for a key.
     pub fn way(&self, key: &[u8], now: u64) -> Way {
-        if self.known.is_empty() {
+        if self.is_empty() {
             return Way::Plain;
         }
-        match self.known.get(&self.keys.hash_one(key)) {
+        let key = self.keys.hash_one(key);
+        match self.known.get(&key) {
+            None if self.shared.contains(key) => Way::LengthFirst,
             None => Way::Plain,
             Some(Known { bytes: Some(bytes), noted }) if now < noted + FOR => Way::Not(*bytes),
             Some(_) => Way::LengthFirst,
@@ -79,7 +95,13 @@ impl Oversized {
         if self.known.len() >= MOST {
             self.make_room();
         }
-        self.known.insert(self.keys.hash_one(key), known);
+        let key = self.keys.hash_one(key);
+        self.known.insert(key, known);
+        self.shared.insert(key);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.shared.is_empty()
     }
 
     /// Keeps those that were noted last.
@@ -92,11 +114,79 @@ impl Oversized {
     }
 }
 
+impl Shared<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.first().is_none_or(|any| any.load(Ordering::Relaxed) == 0)
+    }
+
+    /// The place of a key, if there is any.
+    fn place(&self, key: u64) -> Option<&AtomicU64> {
+        let (_, places) = self.0.split_first()?;
+        let count = u64::try_from(places.len()).ok()?;
+        places.get(usize::try_from(key.checked_rem(count)?).ok()?)
+    }
+
+    fn contains(&self, key: u64) -> bool {
+        self.place(key).is_some_and(|place| place.load(Ordering::Relaxed) == key)
+    }
+
+    fn insert(&self, key: u64) {
+        if let (Some(any), Some(place)) = (self.0.first(), self.place(key)) {
+            place.store(key, Ordering::Relaxed);
+            any.store(1, Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self, key: u64) {
+        if let Some(place) = self.place(key) {
+            // Another key that came meanwhile stays.
+            let _ = place.compare_exchange(key, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    impl Default for Oversized<'_> {
+        fn default() -> Self {
+            Self::new(RandomState::default(), &[])
+        }
+    }
+
     const LARGE: u64 = MOST_READ_OVER + 1;
+
+    #[test]
+    fn workers_tell_each_other() {
+        let places: Vec<AtomicU64> = (0..64).map(|_| AtomicU64::new(0)).collect();
+        let keys = RandomState::default();
+        let worker = || Oversized::new(keys.clone(), &places);
+        let (mut one, mut other) = (worker(), worker());
+        let of_another_store = Oversized::new(RandomState::default(), &places);
+        one.note(b"a", LARGE, 0);
+        one.suspect(b"b", 0);
+        assert_eq!((one.way(b"a", 1), other.way(b"a", 1)), (Way::Not(LARGE), Way::LengthFirst));
+        assert_eq!((other.way(b"b", 1), other.way(b"c", 1)), (Way::LengthFirst, Way::Plain));
+        assert_eq!(of_another_store.way(b"a", 1), Way::Plain);
+        other.clear(b"b");
+        assert_eq!(worker().way(b"b", 1), Way::Plain);
+        other.note(b"a", LARGE, 2);
+        assert_eq!(other.way(b"a", 3), Way::Not(LARGE));
+    }
+
+    #[test]
+    fn a_place_is_taken_by_the_latest() {
+        let places = [const { AtomicU64::new(0) }; 2];
+        let keys = RandomState::default();
+        let mut one = Oversized::new(keys.clone(), &places);
+        let other = Oversized::new(keys, &places);
+        one.suspect(b"a", 0);
+        one.suspect(b"b", 0);
+        assert_eq!((other.way(b"a", 1), other.way(b"b", 1)), (Way::Plain, Way::LengthFirst));
+        one.clear(b"a");
+        assert_eq!(other.way(b"b", 1), Way::LengthFirst);
+    }
 
     #[test]
     fn a_key_is_not_asked_for_again_for_a_while_and_then_for_its_length() {
