@@ -53,6 +53,18 @@ subtest 'a Redis that is killed and comes back' => sub {
     is(scalar lines_like($nginx, qr/session0000|sess:/), 0, 'no line holds an id or a key');
 };
 
+subtest 'a store that is slower than a connect may be comes back' => sub {
+    my $fake = fake_redis(on => { GET => [{ delay => 0.3 }, "\$-1\r\n"] });
+    my $nginx = session_nginx(url => $fake->url, store => 'connect_timeout 50ms; timeout 3s; retry 0;');
+    $fake->down;
+    is(get($nginx, '/need', 1)->{code}, 503, 'down');
+    $fake->up;
+    my $until = time + 60;
+    my $code  = 503;
+    $code = get($nginx, '/need', 1)->{code} while $code == 503 && time < $until;
+    is($code, 401, 'it answers: there is no such session');
+};
+
 subtest 'nobody was there at start' => sub {
     my $fake = fake_redis(data => { key(1) => session_of(1) });
     $fake->down;

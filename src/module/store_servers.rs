@@ -158,8 +158,14 @@ impl StoreServers {
         ptr::from_ref(&*self.quiet_log).cast_mut()
     }
 
+    /// How long a connect may take, in ms.
     pub(super) fn connect_timeout(&self) -> u64 {
         self.limits.connect_timeout
+    }
+
+    /// How long a lookup may take, in ms.
+    pub(super) fn timeout(&self) -> u64 {
+        self.limits.timeout
     }
 
     /// nginx's resolver and the time it may take, in ms.

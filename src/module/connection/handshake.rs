@@ -164,10 +164,22 @@ impl Connection {
         let dialogue = dialect.greet(&login, purpose == Purpose::Probe, &mut output.handshake);
         *self.password.borrow_mut() = login.password;
         drop(output);
+        if purpose == Purpose::Probe {
+            self.wait_as_a_lookup_may();
+        }
         self.state.set(State::Handshake);
         *self.dialogue.borrow_mut() = Some(dialogue);
         self.end_handshake();
         self.post_flush();
+    }
+
+    /// Gives a probe, which asks as a lookup does, as long as a lookup has: a server that is busy is up as soon as it answers.
+    fn wait_as_a_lookup_may(&self) {
+        let patience = self.servers.timeout().max(self.servers.connect_timeout());
+        if let Some(link) = ptr::NonNull::new(self.link.get()) {
+            // SAFETY: the connection is open until `close`.
+            unsafe { add_timer((*link.as_ptr()).write, patience as ngx_msec_t) };
+        }
     }
 
     pub(super) fn awaits_greeting(&self) -> bool {
