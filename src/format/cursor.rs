@@ -21,6 +21,11 @@ impl<'r> Cursor<'r> {
         self.rest.len()
     }
 
+    /// The next byte, which stays.
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
     /// The next byte.
     pub(super) fn byte(&mut self) -> Result<u8, Reason> {
         let (byte, rest) = self.rest.split_first().ok_or(Reason::Malformed)?;

@@ -353,8 +353,10 @@ fn walk(
                     return Err(Reason::TooDeep);
                 }
                 begins(place)?;
-                around.push(left);
-                left = inside;
+                if inside > 0 {
+                    around.push(left);
+                    left = inside;
+                }
             }
         }
         match around.pop() {

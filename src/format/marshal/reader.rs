@@ -326,6 +326,8 @@ impl<'r> Reader<'r> {
         /// The longest name of an encoding, and what it costs to look one up.
         const LONGEST: usize = 32;
         const STEP: usize = 1024;
+        /// What each byte costs, which may become three.
+        const BYTE: usize = 12;
         let named = variables.iter().find(|(name, _)| **name == *b"encoding");
         let Some(Node::Text(encoding)) = named.map(|(_, id)| self.graph.get(*id)) else {
             return Ok(None);
@@ -333,8 +335,7 @@ impl<'r> Reader<'r> {
         if encoding.len() > LONGEST {
             return Ok(None);
         }
-        // A byte is three at most; and it takes time.
-        self.pay(STEP + 5 * bytes.len())?;
+        self.pay(STEP + BYTE * bytes.len())?;
         let encoding = Encoding::for_label(encoding);
         let text = encoding.and_then(|encoding| {
             encoding.decode_without_bom_handling_and_without_replacement(bytes)

@@ -71,7 +71,19 @@ pub(super) fn token<'r>(input: &mut Cursor<'r>) -> Result<Token<'r>, Reason> {
 }
 
 /// Walks over the next token. For a list or map, how many values are in it.
+#[inline]
 pub(super) fn skip(input: &mut Cursor<'_>) -> Result<Option<usize>, Reason> {
+    match input.peek() {
+        // What is whole in its first byte.
+        Some(0x00..=0x7f | 0xe0..=0xff | NIL | 0xc2 | 0xc3) => input.byte().map(|_| None),
+        Some(first @ 0x90..=0x9f) => input.byte().map(|_| Some(usize::from(first & 0x0f))),
+        Some(first @ 0x80..=0x8f) => input.byte().map(|_| Some(usize::from(first & 0x0f) * 2)),
+        Some(first @ 0xa0..=0xbf) => input.take(usize::from(first & 0x1f) + 1).map(|_| None),
+        _ => skip_long(input),
+    }
+}
+
+fn skip_long(input: &mut Cursor<'_>) -> Result<Option<usize>, Reason> {
     let length = match kind(input)? {
         Kind::Nil | Kind::Bool(_) | Kind::Small(_) => 0,
         Kind::Signed(width) | Kind::Unsigned(width) | Kind::Float(width) => width,

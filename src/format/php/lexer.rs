@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
-use std::io::Write;
 use std::ops::Range;
 
 use super::convention::unmarked;
@@ -68,7 +67,9 @@ impl<'r> Key<'r> {
     fn wanted(self, wanted: &Wanted) -> &Wanted {
         match self {
             Self::Text(key) => wanted.member(key),
-            Self::Int(key) if matches!(wanted, Wanted::Some(_)) => wanted_of_number(wanted, key),
+            Self::Int(key) if matches!(wanted, Wanted::Some(_)) => {
+                wanted.member(itoa::Buffer::new().format(key).as_bytes())
+            }
             Self::Int(_) => wanted,
         }
     }
@@ -81,18 +82,6 @@ impl<'r> Key<'r> {
             Self::Int(_) => self,
         }
     }
-}
-
-/// What is wanted of the member whose name is a number.
-fn wanted_of_number(wanted: &Wanted, key: i64) -> &Wanted {
-    /// Those of `i64::MIN`, its sign included.
-    const DIGITS: usize = 20;
-    let mut name = [0; DIGITS];
-    let mut room = &mut name[..];
-    // Cannot fail: there is room for any.
-    let _ = write!(room, "{key}");
-    let left = room.len();
-    wanted.member(&name[..DIGITS - left])
 }
 
 /// Where the values lie that references can name, in order; slot 1 is the first. They end where slots are counted no
