@@ -28,9 +28,10 @@ endif
 # What does not depend on nginx is built once for both.
 TARGET = objs/$(if $(filter recent,$(NGINX)),vendored,$(NGINX))/target
 BUILD  = $(BUILD_ENV) $(CARGO) build --quiet --release --lib --target-dir $(TARGET) $(FEATURES)
+RUN    = $(TEST_ENV) t/run.sh $(TESTS)
 TEST_ENV = TEST_NGINX_BINARY=$(BINARY) TEST_NGINX_LOAD_MODULES=$(CURDIR)/$(SO)
 
-.PHONY: all build demo test unit suite asan valgrind bench bench-hostile lint fuzz fuzz-slow install deps clean help
+.PHONY: all build demo test unit suite run suite-vendored suite-recent asan valgrind bench bench-hostile lint fuzz fuzz-slow install deps clean help
 .DEFAULT_GOAL := all
 
 all: build $(TOOL) ## Build the module and the program session-redis
@@ -38,7 +39,10 @@ all: build $(TOOL) ## Build the module and the program session-redis
 # A running worker maps the file: it is replaced, never written to.
 build: $(CONFIGURED)
 	@mkdir -p $(OUT)
+	@# cargo gives the modules for two nginxes one name, and takes one for the other.
+	@[ "$$(cat $(TARGET)/built-for 2>&1)" = $(NGINX) ] || rm -f $(TARGET)/release/deps/lib$(MODULE).so
 	$(BUILD)
+	@echo $(NGINX) >$(TARGET)/built-for
 	@cp $(TARGET)/release/lib$(MODULE).so $(SO).new && mv $(SO).new $(SO)
 ifeq ($(NGINX),vendored)
 	@cp "$$(ls -t $(TARGET)/release/build/nginx-sys-*/out/objs/nginx | head -n 1)" $(BINARY).new
@@ -46,10 +50,11 @@ ifeq ($(NGINX),vendored)
 endif
 	@echo "built $(SO)"
 
+TOOL_PROFILE = tool
 .PHONY: $(TOOL)
 $(TOOL):
-	$(CARGO) build --quiet --profile tool --bin session-redis --no-default-features --features cli --target-dir objs/target
-	@cp objs/target/tool/session-redis $(TOOL).new && mv $(TOOL).new $(TOOL)
+	$(CARGO) build --quiet --profile $(TOOL_PROFILE) --bin session-redis --no-default-features --features cli --target-dir target
+	@cp target/$(patsubst dev,debug,$(TOOL_PROFILE))/session-redis $(TOOL).$$$$ && mv $(TOOL).$$$$ $(TOOL)
 
 objs/system/nginx/objs/Makefile: auto/system
 	auto/system objs/system/nginx
@@ -81,15 +86,28 @@ test: ## All tests: the plain half, then the module in three nginxes
 	t/live/install.sh
 	$(MAKE) --no-print-directory unit
 	SESSION_REDIS_LIVE=1 $(MAKE) --no-print-directory NGINX=system suite
-	$(QUICK) $(MAKE) --no-print-directory NGINX=vendored suite \
+	$(QUICK) $(MAKE) --no-print-directory NGINX=vendored build
+	$(QUICK) $(MAKE) --no-print-directory NGINX=recent build
+	$(QUICK) $(MAKE) --no-print-directory --jobs=2 --output-sync=target suite-vendored suite-recent
+
+# Side by side: they wait most of their time.
+suite-vendored:
+	@$(MAKE) --no-print-directory NGINX=vendored run \
 	    TESTS="$(filter-out $(ONCE) $(filter-out $(BOTH),$(RECENT)),$(wildcard t/*.t)) nginx-conf/"
-	$(QUICK) $(MAKE) --no-print-directory NGINX=recent suite TESTS="$(RECENT)"
+
+suite-recent:
+	@$(MAKE) --no-print-directory NGINX=recent run TESTS="$(RECENT)"
 
 unit: ## The plain half, without nginx
 	$(CARGO) test --quiet --no-default-features
 
+# The program is tested as it is built fastest.
+suite: TOOL_PROFILE = dev
 suite: build $(TOOL) ## The test suite in one nginx
-	$(TEST_ENV) t/run.sh $(TESTS)
+	$(RUN)
+
+run:
+	$(RUN)
 
 TESTS ?= t/ nginx-conf/
 
