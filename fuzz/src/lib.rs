@@ -23,7 +23,7 @@ pub fn decode(format: &str, value: &[u8]) {
 pub fn decode_by(pipeline: &Pipeline, value: &[u8]) {
     let whole = pipeline.decode(value, &Wanted::All);
     let nothing = pipeline.decode(value, &Wanted::Nothing);
-    // Who makes values may run out of budget before the fault comes that who skips them sees.
+    // A reader that makes values may use up its budget before it meets the fault that one sees which skips them.
     let too_large = matches!(whole, Err(Undecodable { reason: Reason::TooLarge, .. }));
     let malformed = |read: &Result<_, Undecodable>| {
         matches!(read, Err(Undecodable { reason: Reason::Malformed, .. }))

@@ -49,7 +49,7 @@ pub(super) enum Node<'r> {
 pub(super) enum Leaf {
     Null,
     Bool(bool),
-    /// A number that nobody may want, and is not written in digits before.
+    /// A number that is written in digits only where it is wanted.
     Int(i64),
     Number(Number),
     String(String),

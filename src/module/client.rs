@@ -69,8 +69,8 @@ struct Seen {
     log: Throttle,
 }
 
-/// A session that takes longer than this, in ms, is asked for its length before it is asked for once more: what no
-/// answer under way serves any longer.
+/// A session that takes longer than this, in ms, is asked for its length before it is asked for once more. The answer
+/// under way does not serve other requests any longer by then.
 const SLOW: u64 = SHARED_WITHIN;
 
 /// So many before it is said.

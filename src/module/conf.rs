@@ -306,7 +306,7 @@ pub(crate) struct MainConf {
     pub(super) learners: RefCell<Vec<Rc<Learner>>>,
     /// Each level that was merged, for the checks that follow.
     pub(super) locations: RefCell<Vec<Location>>,
-    /// What all workers know.
+    /// Memory that all workers share.
     pub(super) shared: SharedMemory,
     /// Where ids stand in addresses, anywhere.
     pub(super) in_addresses: RefCell<Vec<Source>>,

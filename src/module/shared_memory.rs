@@ -13,10 +13,10 @@ use nginx_sys::{
 
 use super::{ngx_http_session_redis_module, ERROR, OK};
 
-/// How many numbers there are.
+/// The count of the numbers.
 const NUMBERS: usize = 2048;
 
-/// Of the zone: the numbers, and what nginx's allocator takes beside them.
+/// The size of the zone: the numbers, and what nginx's allocator takes beside them.
 const SIZE: usize = 64 * 1024;
 
 /// The zone, once it has been asked for.
@@ -59,7 +59,7 @@ impl SharedMemory {
     }
 }
 
-/// The zone's memory is there.
+/// Makes the numbers, once the zone has its memory.
 unsafe extern "C" fn init(zone: *mut ngx_shm_zone_t, _: *mut c_void) -> ngx_int_t {
     // SAFETY: nginx calls this with the zone, at whose beginning its allocator stands.
     unsafe {

@@ -26,8 +26,8 @@ pub struct Oversized<'s> {
     shared: Shared<'s>,
 }
 
-/// The keys that any worker has met: the hash of each in the place that it names, where a later one puts it out. The
-/// first place is for nobody: it is 0 until there is any.
+/// The keys that any worker has met: the hash of each, in the place that it names; a later one overwrites it. The first
+/// place is for no key: it is 0 until there is any.
 #[derive(Debug)]
 struct Shared<'s>(&'s [AtomicU64]);
 
