@@ -40,7 +40,7 @@ all: build $(TOOL) ## Build the module and the program session-redis
 build: $(CONFIGURED)
 	@mkdir -p $(OUT)
 	@# cargo gives the modules for two nginxes one name, and takes one for the other.
-	@[ "$$(cat $(TARGET)/built-for 2>&1)" = $(NGINX) ] || rm -f $(TARGET)/release/deps/lib$(MODULE).so
+	@[ "$$(cat $(TARGET)/built-for 2>/dev/null)" = $(NGINX) ] || rm -f $(TARGET)/release/deps/lib$(MODULE).so
 	$(BUILD)
 	@echo $(NGINX) >$(TARGET)/built-for
 	@cp $(TARGET)/release/lib$(MODULE).so $(SO).new && mv $(SO).new $(SO)

@@ -78,6 +78,13 @@ impl Budget {
         self.draw(ESCAPE * escaped)
     }
 
+    /// Pays for a number that has at most 20 digits, or for a float.
+    #[inline(always)]
+    pub(super) fn number(&self) -> Result<(), Reason> {
+        const NUMBER: usize = 24;
+        self.draw(NUMBER)
+    }
+
     /// Pays for the time that a date takes to be written.
     pub(super) fn date(&self) -> Result<(), Reason> {
         const DATE: usize = 1024;

@@ -139,8 +139,7 @@ impl<'r> Graph<'r> {
     /// Adds a number.
     #[inline]
     pub(super) fn number(&mut self, number: i64) -> Result<Id, Reason> {
-        const NUMBER: usize = 24;
-        self.budget.draw(NUMBER)?;
+        self.budget.number()?;
         self.add(Node::Leaf(Leaf::Int(number)))
     }
 

@@ -12,9 +12,6 @@ use crate::format::cursor::Cursor;
 use crate::format::graph::{Graph, Id, Leaf, Member, Node};
 use crate::format::{number, Reason, MAX_DEPTH};
 
-/// What a number takes as text.
-const NUMBER: usize = 24;
-
 /// What an object takes beside its variables and the name of its class.
 const OBJECT: usize = 64;
 
@@ -126,7 +123,7 @@ impl<'r> Reader<'r> {
         Ok(match kind {
             b'"' | b'c' | b'm' | b'M' => Node::Text(Cow::Borrowed(self.bytes()?)),
             b'f' => {
-                self.budget.draw(NUMBER)?;
+                self.budget.number()?;
                 Node::Leaf(known::float(self.bytes()?, self.budget)?)
             }
             b'l' => {
@@ -326,7 +323,7 @@ impl<'r> Reader<'r> {
         /// The longest name of an encoding, and what it costs to look one up.
         const LONGEST: usize = 32;
         const STEP: usize = 1024;
-        /// What each byte costs, which may become three.
+        /// The cost of each byte, which may become three.
         const BYTE: usize = 12;
         let named = variables.iter().find(|(name, _)| **name == *b"encoding");
         let Some(Node::Text(encoding)) = named.map(|(_, id)| self.graph.get(*id)) else {

@@ -74,7 +74,7 @@ pub(super) fn token<'r>(input: &mut Cursor<'r>) -> Result<Token<'r>, Reason> {
 #[inline]
 pub(super) fn skip(input: &mut Cursor<'_>) -> Result<Option<usize>, Reason> {
     match input.peek() {
-        // What is whole in its first byte.
+        // Values that are whole in their first byte, as the most costly sessions repeat them.
         Some(0x00..=0x7f | 0xe0..=0xff | NIL | 0xc2 | 0xc3) => input.byte().map(|_| None),
         Some(first @ 0x90..=0x9f) => input.byte().map(|_| Some(usize::from(first & 0x0f))),
         Some(first @ 0x80..=0x8f) => input.byte().map(|_| Some(usize::from(first & 0x0f) * 2)),

@@ -28,9 +28,6 @@ pub(super) fn run<'r>(raw: &'r [u8], budget: &'r Budget) -> Result<(Graph<'r>, I
     }
 }
 
-/// What a number takes as text.
-const NUMBER: usize = 24;
-
 struct Machine<'r> {
     input: Cursor<'r>,
     objects: Objects<'r>,
@@ -130,11 +127,11 @@ impl<'r> Machine<'r> {
             0x8b => integer(input.counted_little(4)?, self.budget)?,
             // FLOAT, BINFLOAT
             b'F' => {
-                self.budget.draw(NUMBER)?;
+                self.budget.number()?;
                 number::float(text::float(input.line()?, self.budget)?).into()
             }
             b'G' => {
-                self.budget.draw(NUMBER)?;
+                self.budget.number()?;
                 number::float(f64::from_bits(input.number(8)?)).into()
             }
             // EMPTY_TUPLE, EMPTY_LIST, EMPTY_SET, EMPTY_DICT
@@ -346,7 +343,7 @@ fn integer(bytes: &[u8], budget: &Budget) -> Result<Leaf, Reason> {
     let negative = bytes.last().is_some_and(|highest| *highest & 0x80 != 0);
     if bytes.len() <= 8 {
         let sign = if negative { -1 } else { 0 };
-        budget.draw(NUMBER)?;
+        budget.number()?;
         let number = bytes.iter().rev().fold(sign, |number, byte| number << 8 | i64::from(*byte));
         return Ok(Leaf::Int(number));
     }
